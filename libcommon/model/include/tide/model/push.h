@@ -1,0 +1,109 @@
+/* What a distributor sends to a shard: one push, which is also an item of the shard's log. Columns
+ * of (reference, timestamp, value) with labels only for series the sender has no reference for.
+ * Layout: docs/format/push.md. */
+#ifndef TIDE_MODEL_PUSH_H
+#define TIDE_MODEL_PUSH_H
+
+#include "tide/model/sample.h"
+
+/* References are 31 bits. A reference column entry with this bit set is an index into the push's
+ * new series. */
+#define TIDE_PUSH_NEW 0x80000000u
+/* Encoded bytes of one push, at most: it must fit a log entry and a frame. */
+#define TIDE_PUSH_BYTES_MAX (32u << 20)
+
+/* Encoder: collects the parts, then writes them once. Zero-initialised is empty; reused between
+ * pushes by tide_push_builder_reset(). One thread. */
+struct tide_push_builder {
+    struct tide_buf series; /* Packed: identity hi, lo, then the labels, for each new series. */
+    uint32_t series_count;
+    struct tide_buf refs;   /* uint32_t[sample_count], host order until encoded. */
+    struct tide_buf times;  /* int64_t[sample_count] */
+    struct tide_buf values; /* uint64_t[sample_count] */
+    uint32_t sample_count;
+    struct tide_buf exemplars; /* Packed. */
+    uint32_t exemplar_count;
+    struct tide_buf metadata; /* Packed. */
+    uint32_t metadata_count;
+};
+
+/* Adds a series without a reference; the result | TIDE_PUSH_NEW is what its samples use. */
+uint32_t tide_push_add_series(struct tide_push_builder *b, struct tide_hash128 identity,
+                              struct tide_labels labels);
+void tide_push_add_sample(struct tide_push_builder *b, uint32_t ref, int64_t ts_ms, uint64_t bits);
+void tide_push_add_exemplar(struct tide_push_builder *b, uint32_t ref,
+                            const struct tide_exemplar *e);
+void tide_push_add_metadata(struct tide_push_builder *b, const struct tide_metadata *m);
+bool tide_push_builder_empty(const struct tide_push_builder *b);
+void tide_push_builder_reset(struct tide_push_builder *b); /* Keeps the memory. */
+void tide_push_builder_deinit(struct tide_push_builder *b);
+/* Appends the encoded push, CRC not included (the log has its own).
+ * now_ms is the sender's wall clock, which travels in the push so that applying it is
+ * deterministic. Errors: TIDE_ERR_NO_MEMORY (also if an add failed), TIDE_ERR_TOO_LARGE. */
+TIDE_CHECK_RESULT enum tide_err tide_push_encode(const struct tide_push_builder *b,
+                                                 struct tide_slice tenant, int64_t now_ms,
+                                                 struct tide_buf *out);
+
+struct tide_push_series {
+    struct tide_hash128 identity;
+    struct tide_labels labels;
+};
+struct tide_push_exemplar {
+    uint32_t ref; /* As in the reference column. */
+    struct tide_exemplar exemplar;
+};
+
+/* A decoded push. Slices borrow from the bytes; arrays are in the arena. */
+struct tide_push {
+    struct tide_slice tenant;
+    int64_t now_ms;
+    const struct tide_push_series *series;
+    uint32_t series_count;
+    const uint32_t *refs; /* sample_count of each of the three columns. */
+    const int64_t *times_ms;
+    const uint64_t *bits;
+    uint32_t sample_count;
+    const struct tide_push_exemplar *exemplars;
+    uint32_t exemplar_count;
+    const struct tide_metadata *metadata;
+    uint32_t metadata_count;
+};
+
+/* Errors: TIDE_ERR_CORRUPT (bounds, unsorted labels, a new index past series_count, bytes left
+ * over), TIDE_ERR_NO_MEMORY. */
+TIDE_CHECK_RESULT enum tide_err tide_push_decode(struct tide_slice bytes, struct tide_arena *arena,
+                                                 struct tide_push *out);
+
+/* ---- Where pushes go ---- */
+
+/* Why one sample was refused. */
+struct tide_push_reject {
+    uint32_t index;    /* Of the sample in the push. */
+    enum tide_err why; /* DUPLICATE_TIMESTAMP, TOO_OLD, TOO_NEW, LIMIT; NOT_FOUND: unknown
+                          reference, send labels. */
+};
+
+/* The outcome of one push, valid during the callback. */
+struct tide_push_result {
+    enum tide_err err; /* TIDE_OK: applied, durable. Else nothing is known to be stored: the whole
+                          push may be sent again. */
+    const uint32_t *new_refs; /* The reference given to each new series, series_count of them.
+                                 TIDE_PUSH_NEW: refused (limit). */
+    uint32_t new_ref_count;
+    const struct tide_push_reject *rejects; /* In rising index. */
+    uint32_t reject_count;
+    uint32_t exemplar_reject_count;
+};
+typedef void (*tide_push_done)(void *context, const struct tide_push_result *result);
+
+/* A sink of pushes: the shards of this process, or of others by RPC. */
+struct tide_push_sink {
+    void *context;
+    uint32_t shard_count;
+    /* Takes over bytes (tide_buf is moved). done is called exactly once, from any thread, perhaps
+     * before this returns. Bounded: over the bound it is done with TIDE_ERR_UNAVAILABLE. */
+    void (*push)(void *context, uint32_t shard, struct tide_buf *bytes, tide_push_done done,
+                 void *done_context);
+};
+
+#endif
