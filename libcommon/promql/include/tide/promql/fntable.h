@@ -74,7 +74,9 @@ const char *tide_promql_type_text(enum tide_promql_type type);
     X(LOG10, log10, "v", 0, 'v', false)                                                            \
     X(LOG2, log2, "v", 0, 'v', false)                                                              \
     X(MAD_OVER_TIME, mad_over_time, "m", 0, 'v', true)                                             \
+    X(MAX_OF, max_of, "ss", 0, 's', true)                                                          \
     X(MAX_OVER_TIME, max_over_time, "m", 0, 'v', false)                                            \
+    X(MIN_OF, min_of, "ss", 0, 's', true)                                                          \
     X(MIN_OVER_TIME, min_over_time, "m", 0, 'v', false)                                            \
     X(MINUTE, minute, "v", 1, 'v', false)                                                          \
     X(MONTH, month, "v", 1, 'v', false)                                                            \
