@@ -79,6 +79,30 @@ struct tide_select {
 /* Adds one string; answers false to stop. The slice is borrowed during the call. */
 typedef bool (*tide_string_sink)(void *context, struct tide_slice text);
 
+/* The exemplars of one series, in rising time. Answers false to stop. Borrowed during the call. */
+typedef bool (*tide_exemplar_sink)(void *context, struct tide_labels series,
+                                   const struct tide_exemplar *exemplars, size_t count);
+typedef bool (*tide_metadata_sink)(void *context, const struct tide_metadata *metadata);
+
+/* What status/tsdb counts: name and value are empty slices where they do not apply. */
+enum tide_cardinality {
+    TIDE_CARDINALITY_SERIES_BY_METRIC,
+    TIDE_CARDINALITY_SERIES_BY_PAIR,
+    TIDE_CARDINALITY_VALUES_BY_NAME,
+    TIDE_CARDINALITY_BYTES_BY_NAME
+};
+typedef bool (*tide_cardinality_sink)(void *context, struct tide_slice name,
+                                      struct tide_slice value, uint64_t count);
+
+/* What is held of one tenant. */
+struct tide_source_stats {
+    uint64_t series;
+    uint64_t samples;
+    uint64_t chunks;
+    uint64_t label_pairs;
+    int64_t min_ms, max_ms; /* INT64_MAX, INT64_MIN when there is nothing. */
+};
+
 struct tide_source {
     void *context;
     /* *out is the caller's, freed by its ops. The series are sorted by labels only if sorted is set
