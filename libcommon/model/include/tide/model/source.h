@@ -120,6 +120,18 @@ struct tide_source {
                                   struct tide_slice name, struct tide_query_limits *limits,
                                   tide_string_sink sink, void *sink_context,
                                   struct tide_diag *diag);
+    /* Exemplars of the matching series with mint <= ts <= maxt, each series once. */
+    enum tide_err (*exemplars)(void *context, const struct tide_select *select,
+                               struct tide_query_limits *limits, tide_exemplar_sink sink,
+                               void *sink_context, struct tide_diag *diag);
+    /* Metadata of the tenant's metrics (of one when metric is not empty), each once, in any order. */
+    enum tide_err (*metadata)(void *context, struct tide_slice tenant, struct tide_slice metric,
+                              tide_metadata_sink sink, void *sink_context);
+    enum tide_err (*stats)(void *context, struct tide_slice tenant, struct tide_source_stats *out);
+    /* The same name and value may come several times: the caller adds. */
+    enum tide_err (*cardinality)(void *context, struct tide_slice tenant,
+                                 enum tide_cardinality what, tide_cardinality_sink sink,
+                                 void *sink_context);
 };
 
 #endif
