@@ -105,6 +105,6 @@ struct tide__function {
 };
 
 /* The function, or NULL when there is no row for it. */
-const struct tide__function *tide__function(enum tide_function_id id);
+const struct tide__function *tide__function(enum tide_fn fn);
 
 #endif
