@@ -3,8 +3,8 @@
  *
  * A function is one row of the table that tide__function() looks in (fn_table.c). What the
  * evaluator does by itself has no row: time, scalar, vector, absent, absent_over_time, sort,
- * sort_desc, sort_by_label(_desc), timestamp, pi, start, end, step, range. A function with no row
- * that the evaluator does not know either is refused with a clear error. */
+ * sort_desc, sort_by_label(_desc), timestamp, info, pi, start, end, step, range, min_of, max_of. A
+ * function with no row that the evaluator does not know either is refused with a clear error. */
 #ifndef TIDE_PROMQL_FUNCTIONS_PRIVATE_H
 #define TIDE_PROMQL_FUNCTIONS_PRIVATE_H
 
@@ -56,6 +56,10 @@ struct tide__windows {
     const int64_t *end_ms;   /* Per step: the step's time moved by offset and @. */
     const int64_t *step_ms;  /* Per step: the evaluation time itself (predict_linear). */
     int64_t range_ms;
+    /* The query's lookback. times_ms and values reach beyond the windows (before lo of the first
+     * step, past hi of the last): by the lookback on the left for an anchored selector, on both
+     * sides for a smoothed one; for others by whatever was read. */
+    int64_t lookback_ms;
     const uint64_t *present1; /* Steps with at least one sample. Bits past step_count are zero. */
     const uint64_t *present2; /* Steps with at least two. */
     void *prepared;           /* What prepare made; NULL without prepare. */
