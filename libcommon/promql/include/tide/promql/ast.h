@@ -84,7 +84,6 @@ enum tide_duration_op {
     TIDE_DURATION_STEP,   /* step(). */
     TIDE_DURATION_RANGE,  /* range(): end - start of the query. */
     TIDE_DURATION_NEGATE, /* -lhs. */
-    TIDE_DURATION_PLUS,   /* +lhs. */
     TIDE_DURATION_PAREN,  /* (lhs). */
     TIDE_DURATION_ADD,
     TIDE_DURATION_SUB,
@@ -100,7 +99,8 @@ enum tide_duration_op {
 struct tide_duration {
     enum tide_duration_op op;
     struct tide_promql_range pos;
-    double seconds;   /* NUMBER. */
+    uint32_t depth;   /* Levels below and with it. */
+    double seconds;   /* NUMBER, its sign included. */
     bool is_duration; /* NUMBER: written with units. */
     struct tide_duration *lhs;
     struct tide_duration *rhs;
@@ -123,8 +123,8 @@ struct tide_shift {
 struct tide_expr;
 
 struct tide_selector {
-    /* The metric name before or within the braces (`up`, `{"up"}`), else empty. It also stands as
-     * an EQ matcher on __name__ in matchers, as the last one. */
+    /* The metric name before the braces, else empty (`{"up"}` has none). It also stands as an EQ
+     * matcher on __name__, the last of matchers. */
     struct tide_slice name;
     struct tide_matcher *matchers; /* In the order written. */
     size_t matcher_count;
@@ -202,7 +202,9 @@ struct tide_expr {
     enum tide_expr_kind kind;
     enum tide_promql_type type; /* Of its value; never NONE. */
     struct tide_promql_range pos;
-    uint32_t id; /* 0 … node_count-1, distinct within the query: an index for side tables. */
+    uint32_t id;    /* 0 … node_count-1, distinct within the query: an index for side tables. */
+    uint32_t depth; /* Levels below and with it, at most TIDE_PROMQL_DEPTH_MAX. */
+    bool number_is_duration; /* NUMBER: written with units, `5m`. */
     union {
         double number;
         struct tide_slice string; /* Unquoted. */
