@@ -1,0 +1,325 @@
+/* Quantiles and fractions of classic histograms: series with a label `le` each, cumulative counts
+ * up to an upper bound. */
+#include "fn_histogram_private.h"
+
+#include <float.h>
+
+/* A relative difference between neighbouring counts below this is rounding, not data. */
+#define SMALL_DIFFERENCE 1e-12
+
+/* ---- One histogram at one moment ---- */
+
+/* Sums the counts of equal bounds. Buckets are in rising order of bound. */
+static size_t coalesce(struct tide__bucket *buckets, size_t count)
+{
+    size_t last = 0;
+
+    for (size_t i = 1; i < count; i++) {
+        if (buckets[i].bound == buckets[last].bound)
+            buckets[last].count += buckets[i].count;
+        else
+            buckets[++last] = buckets[i];
+    }
+    return last + 1;
+}
+
+/* Equal but for rounding. Source: floating-point-gui.de, "Comparison". */
+static bool almost_equal(double a, double b)
+{
+    double sum = fabs(a) + fabs(b);
+    double difference = fabs(a - b);
+
+    if (isnan(a) && isnan(b))
+        return true;
+    if (a == b)
+        return true;
+    if (a == 0 || b == 0 || sum < DBL_MIN)
+        return difference < SMALL_DIFFERENCE * DBL_MIN;
+    return difference / (sum < DBL_MAX ? sum : DBL_MAX) < SMALL_DIFFERENCE;
+}
+
+/* Counts that fall from one bucket to the next are raised: scrapes and rules may be caught between
+ * two updates of a histogram. */
+static void make_monotonic(struct tide__bucket *buckets, size_t count, struct tide__forced *forced)
+{
+    double before = buckets[0].count;
+
+    for (size_t i = 1; i < count; i++) {
+        struct tide__bucket *b = &buckets[i];
+
+        if (b->count == before)
+            continue;
+        if (almost_equal(before, b->count)) {
+            b->count = before;
+        } else if (b->count < before) {
+            forced->bound_min = b->bound < forced->bound_min ? b->bound : forced->bound_min;
+            forced->bound_max = b->bound > forced->bound_max ? b->bound : forced->bound_max;
+            if (before - b->count > forced->difference_max)
+                forced->difference_max = before - b->count;
+            forced->is_forced = true;
+            b->count = before;
+        } else {
+            before = b->count;
+        }
+    }
+}
+
+/* Index of the first bucket but the last that has counted rank, else of the last. */
+static size_t bucket_of(const struct tide__bucket *buckets, size_t count, double rank)
+{
+    size_t low = 0;
+    size_t high = count - 1;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (buckets[middle].count >= rank)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+double tide__bucket_quantile(double q, struct tide__bucket *buckets, size_t count,
+                             struct tide__forced *forced)
+{
+    double rank, start, end, within;
+    size_t at;
+
+    *forced = (struct tide__forced){.bound_min = INFINITY, .bound_max = -INFINITY};
+    if (!tide__quantile_is_valid(q))
+        return isnan(q) ? NAN : q < 0 ? -INFINITY : INFINITY;
+    if (count == 0 || !(isinf(buckets[count - 1].bound) && buckets[count - 1].bound > 0))
+        return NAN;
+    count = coalesce(buckets, count);
+    make_monotonic(buckets, count, forced);
+    if (count < 2 || buckets[count - 1].count == 0)
+        return NAN;
+    rank = q * buckets[count - 1].count;
+    at = bucket_of(buckets, count, rank);
+    if (at == count - 1) /* Nothing is known beyond the highest finite bound. */
+        return buckets[count - 2].bound;
+    if (at == 0 && buckets[0].bound <= 0) /* Nor where a first bucket under zero begins. */
+        return buckets[0].bound;
+    start = 0;
+    end = buckets[at].bound;
+    within = buckets[at].count;
+    if (at > 0) {
+        start = buckets[at - 1].bound;
+        within -= buckets[at - 1].count;
+        rank -= buckets[at - 1].count;
+    }
+    return start + (end - start) * (rank / within);
+}
+
+/* Observations up to v in a bucket that begins at start, after below earlier ones. */
+static double rank_within(double v, double start, double below, const struct tide__bucket *b)
+{
+    if (isinf(start))
+        return b->count; /* No telling where in it they are. */
+    return below + (b->count - below) * (v - start) / (b->bound - start);
+}
+
+/* Observations up to v. */
+static double rank_of(double v, const struct tide__bucket *buckets, size_t count)
+{
+    double start = buckets[0].bound <= 0 ? -INFINITY : 0;
+    double total = buckets[count - 1].count;
+    double below = 0;
+    double rank = total;
+
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            start = buckets[i - 1].bound;
+        if (start >= v) {
+            rank = below;
+            break;
+        }
+        if (buckets[i].bound > v) {
+            rank = rank_within(v, start, below, &buckets[i]);
+            break;
+        }
+        below = buckets[i].count;
+    }
+    return rank > total ? total : rank;
+}
+
+double tide__bucket_fraction(double lower, double upper, struct tide__bucket *buckets, size_t count)
+{
+    double total;
+
+    if (count == 0 || !(isinf(buckets[count - 1].bound) && buckets[count - 1].bound > 0))
+        return NAN;
+    count = coalesce(buckets, count);
+    total = buckets[count - 1].count;
+    if (total == 0 || isnan(lower) || isnan(upper))
+        return NAN;
+    if (lower >= upper)
+        return 0;
+    return (rank_of(upper, buckets, count) - rank_of(lower, buckets, count)) / total;
+}
+
+/* ---- Histograms out of the rows of a matrix ---- */
+
+bool tide__le_parse(struct tide_slice text, double *out)
+{
+    bool has_digit = false;
+
+    /* A number too large for float64 is malformed; infinity is spelled. */
+    for (size_t i = 0; i < text.len; i++)
+        has_digit |= text.ptr[i] >= '0' && text.ptr[i] <= '9';
+    return tide_number_parse(text, out) && !(has_digit && isinf(*out));
+}
+
+/* "name" as Go's %q writes it for the usual characters. */
+static void add_quoted(struct tide_buf *out, struct tide_slice text)
+{
+    tide_buf_byte(out, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '\n') {
+            tide_buf_str(out, "\\n");
+            continue;
+        }
+        if (text.ptr[i] == '"' || text.ptr[i] == '\\')
+            tide_buf_byte(out, '\\');
+        tide_buf_byte(out, text.ptr[i]);
+    }
+    tide_buf_byte(out, '"');
+}
+
+static void add_metric_name(struct tide_buf *out, struct tide_labels labels)
+{
+    struct tide_slice name = tide_labels_get(labels, TIDE_SLICE(TIDE_LABEL_METRIC));
+
+    if (name.len == 0)
+        return;
+    tide_buf_str(out, " for metric name ");
+    add_quoted(out, name);
+}
+
+static void warn_bad_le(const struct tide__call *call, size_t arg, struct tide_labels labels)
+{
+    struct tide_buf text = {0};
+
+    tide_buf_str(&text, "bucket label \"le\" is missing or has a malformed value of ");
+    add_quoted(&text, tide_labels_get(labels, TIDE_SLICE(LE)));
+    add_metric_name(&text, labels);
+    if (!text.failed)
+        tide__call_warn(call, arg, "%.*s", TIDE_SLICE_ARGS(tide_buf_view(&text)));
+    tide_buf_deinit(&text);
+}
+
+/* Index in the table of the histogram with these labels, or of the free slot for it. */
+static size_t find_slot(const struct tide__histograms *h, struct tide_labels labels)
+{
+    size_t slot = (size_t)tide__labels_hash(labels, false) & h->slot_mask;
+
+    while (h->slots[slot] != 0 && !tide_labels_eq(h->items[h->slots[slot] - 1].labels, labels))
+        slot = (slot + 1) & h->slot_mask;
+    return slot;
+}
+
+/* The histogram that row belongs to, made if need be. */
+static enum tide_err histogram_of(struct tide__histograms *h, const struct tide__row *row,
+                                  struct tide__histogram **out)
+{
+    struct tide_labels labels;
+    size_t slot;
+    enum tide_err err = tide__labels_set(h->eval, row->labels, TIDE_SLICE(LE),
+                                         (struct tide_slice){NULL, 0}, &labels);
+
+    if (err != TIDE_OK)
+        return err;
+    slot = find_slot(h, labels);
+    if (h->slots[slot] == 0) {
+        h->items[h->count] = (struct tide__histogram){.labels = labels};
+        h->slots[slot] = (uint32_t)++h->count;
+    }
+    *out = &h->items[h->slots[slot] - 1];
+    return TIDE_OK;
+}
+
+static int compare_bounds(const void *a, const void *b)
+{
+    const struct tide__bucket_row *x = a;
+    const struct tide__bucket_row *y = b;
+
+    if (x->histogram != y->histogram)
+        return x->histogram < y->histogram ? -1 : 1;
+    if (x->bound < y->bound)
+        return -1;
+    if (x->bound > y->bound)
+        return 1;
+    return x->row < y->row ? -1 : x->row > y->row; /* Equal bounds: in the order of the rows. */
+}
+
+static enum tide_err allocate(struct tide__histograms *h, size_t row_count)
+{
+    size_t slot_count = 8;
+
+    while (slot_count < 2 * row_count)
+        slot_count *= 2;
+    h->slot_mask = slot_count - 1;
+    h->items = tide__eval_alloc(h->eval, (row_count + 1) * sizeof(*h->items));
+    h->rows = tide__eval_alloc(h->eval, (row_count + 1) * sizeof(*h->rows));
+    h->scratch = tide__eval_alloc(h->eval, (row_count + 1) * sizeof(*h->scratch));
+    h->slots = tide__eval_alloc(h->eval, slot_count * sizeof(*h->slots));
+    if (h->items == NULL || h->rows == NULL || h->scratch == NULL || h->slots == NULL)
+        return tide__eval_no_memory(h->eval);
+    memset(h->slots, 0, slot_count * sizeof(*h->slots));
+    return TIDE_OK;
+}
+
+enum tide_err tide__histograms_group(const struct tide__call *call, size_t arg,
+                                     struct tide__histograms *h)
+{
+    const struct tide__matrix *m = call->args[arg].matrix;
+    enum tide_err err;
+    size_t bucket_count = 0;
+
+    *h = (struct tide__histograms){.eval = call->eval};
+    err = allocate(h, m->row_count);
+    if (err != TIDE_OK)
+        return err;
+    for (size_t i = 0; i < m->row_count; i++) {
+        const struct tide__row *row = &m->rows[i];
+        struct tide__histogram *histogram;
+        double bound;
+
+        if (!tide__any_present(row->present, m->word_count))
+            continue;
+        if (!tide__le_parse(tide_labels_get(row->labels, TIDE_SLICE(LE)), &bound)) {
+            warn_bad_le(call, arg, row->labels);
+            continue;
+        }
+        err = histogram_of(h, row, &histogram);
+        if (err != TIDE_OK)
+            return err;
+        h->rows[bucket_count++] =
+            (struct tide__bucket_row){bound, row, (size_t)(histogram - h->items)};
+    }
+    if (bucket_count > 0)
+        qsort(h->rows, bucket_count, sizeof(*h->rows), compare_bounds);
+    for (size_t i = bucket_count; i-- > 0;) {
+        struct tide__histogram *histogram = &h->items[h->rows[i].histogram];
+
+        histogram->rows = &h->rows[i];
+        histogram->row_count++;
+    }
+    return TIDE_OK;
+}
+
+size_t tide__histogram_at(const struct tide__histogram *histogram, size_t step,
+                          struct tide__bucket *buckets)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < histogram->row_count; i++) {
+        const struct tide__row *row = histogram->rows[i].row;
+
+        if (tide__bit(row->present, step))
+            buckets[count++] = (struct tide__bucket){histogram->rows[i].bound, row->values[step]};
+    }
+    return count;
+}
