@@ -168,13 +168,18 @@ enum tide_err tide_chunk_append_timed(struct tide_segments *pool, struct tide_ch
     return err != TIDE_OK ? err : put_value(pool, chunk, bits);
 }
 
-size_t tide_chunk_bytes(const struct tide_segments *pool, const struct tide_chunk_open *chunk)
+size_t tide_chunk_bits(const struct tide_segments *pool, const struct tide_chunk_open *chunk)
 {
     size_t full = 0;
 
     for (uint32_t id = chunk->head; id != chunk->tail; id = tide_segment_at(pool, id)->next)
         full++;
-    return full * TIDE_SEGMENT_DATA_BYTES + (chunk->fill >> 5) * 4u + ((chunk->fill & 31) + 7u) / 8;
+    return full * TIDE_SEGMENT_DATA_BYTES * 8 + (chunk->fill >> 5) * 32u + (chunk->fill & 31);
+}
+
+size_t tide_chunk_bytes(const struct tide_segments *pool, const struct tide_chunk_open *chunk)
+{
+    return (tide_chunk_bits(pool, chunk) + 7) / 8;
 }
 
 size_t tide_chunk_copy(const struct tide_segments *pool, const struct tide_chunk_open *chunk,
@@ -206,21 +211,30 @@ void tide_chunk_drop(struct tide_segments *pool, struct tide_chunk_open *chunk)
     *chunk = (struct tide_chunk_open){.owner = chunk->owner};
 }
 
-enum tide_err tide_chunk_reopen(struct tide_segments *pool, struct tide_slice bytes, size_t n,
-                                struct tide_chunk_clock *clock, double *values, int64_t *times,
-                                struct tide_chunk_open *out)
+enum tide_err tide_chunk_load(struct tide_segments *pool, struct tide_slice bytes, size_t bit_count,
+                              struct tide_chunk_open *chunk)
 {
-    enum tide_err err = clock != NULL ? tide_chunk_decode_timed(bytes, n, 0, times, values)
-                                      : tide_chunk_decode(bytes, n, values);
+    size_t words = bit_count / 32, pos = 0;
 
-    for (size_t i = 0; i < n && err == TIDE_OK; i++) {
-        uint64_t bits;
+    chunk->head = chunk->tail = chunk->acc = 0;
+    chunk->fill = 0;
+    if (bit_count < 64 || bytes.len != (bit_count + 7) / 8 || chunk->lead > LEAD_MAX ||
+        chunk->lead + chunk->width > 64)
+        return TIDE_ERR_CORRUPT;
+    for (; words > 0; words--, pos += 4) {
+        uint32_t word = (uint32_t)bytes.ptr[pos] | (uint32_t)bytes.ptr[pos + 1] << 8 |
+                        (uint32_t)bytes.ptr[pos + 2] << 16 | (uint32_t)bytes.ptr[pos + 3] << 24;
+        enum tide_err err = flush(pool, chunk, word, 0);
 
-        memcpy(&bits, &values[i], sizeof(bits));
-        err = clock != NULL ? tide_chunk_append_timed(pool, out, clock, (uint32_t)times[i], bits)
-                            : tide_chunk_append(pool, out, bits);
+        if (err != TIDE_OK) {
+            tide_chunk_drop(pool, chunk);
+            return err;
+        }
     }
-    if (err != TIDE_OK)
-        tide_chunk_drop(pool, out);
-    return err;
+    for (unsigned shift = 0; pos < bytes.len; pos++, shift += 8)
+        chunk->acc |= (uint32_t)bytes.ptr[pos] << shift;
+    /* What lies past the last bit must be 0, as appends add to it. */
+    chunk->acc &= (uint32_t)((1ull << (bit_count % 32)) - 1);
+    chunk->fill = (uint8_t)(chunk->fill | bit_count % 32);
+    return TIDE_OK;
 }

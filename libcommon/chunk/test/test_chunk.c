@@ -155,11 +155,11 @@ static void test_chunk__gives_back_every_bit(void **state)
         assert_int_equal(chunk.head, 0);
     }
     /* All segments came back: the pool is no bigger than the biggest chunk. */
-    assert_true(pool.used <= sizeof(bytes) / TIDE_SEGMENT_DATA_BYTES + 1);
+    assert_true(pool.pages.count <= sizeof(bytes) / TIDE_SEGMENT_DATA_BYTES + 1);
     tide_segments_deinit(&pool);
 }
 
-static void test_chunk__goes_on_after_reopening(void **state)
+static void test_chunk__goes_on_after_loading(void **state)
 {
     static struct sample_run run;
     static uint8_t bytes[TIDE_CHUNK_BYTES_MAX(TIDE_CHUNK_SAMPLES_MAX) + TIDE_CHUNK_PAD];
@@ -179,9 +179,13 @@ static void test_chunk__goes_on_after_reopening(void **state)
         for (size_t i = 0; i < run.n; i++) {
             if (i == half) {
                 len = tide_chunk_copy(&pool, &whole, bytes, sizeof(bytes) - TIDE_CHUNK_PAD);
-                assert_int_equal(tide_chunk_reopen(&pool, (struct tide_slice){bytes, len}, half,
-                                                   timed ? &clock : NULL, run.values, run.times,
-                                                   &chunk),
+                chunk.last = whole.last;
+                chunk.lead = whole.lead;
+                chunk.width = whole.width;
+                clock = whole_clock;
+                bytes[len] = 0xff; /* Not part of it. */
+                assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, len},
+                                                 tide_chunk_bits(&pool, &whole), &chunk),
                                  TIDE_OK);
             }
             for (int k = 0; k < (i >= half ? 2 : 1); k++) {
@@ -238,6 +242,32 @@ static void test_chunk__stores_a_constant_in_a_bit_a_sample(void **state)
     for (int i = 0; i < 121; i++)
         assert_int_equal(tide_chunk_append(&pool, &chunk, bits_of(42)), TIDE_OK);
     assert_int_equal(tide_chunk_bytes(&pool, &chunk), 8 + 120 / 8);
+    tide_segments_deinit(&pool);
+}
+
+static void test_chunk__refuses_to_load_what_cannot_be(void **state)
+{
+    static const uint8_t bytes[64];
+    struct tide_segments pool = {0};
+    struct tide_chunk_open chunk = {0};
+
+    (void)state;
+    assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, 7}, 56, &chunk),
+                     TIDE_ERR_CORRUPT);
+    assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, 9}, 64, &chunk),
+                     TIDE_ERR_CORRUPT);
+    assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, 8}, 65, &chunk),
+                     TIDE_ERR_CORRUPT);
+    chunk.lead = 31;
+    chunk.width = 34;
+    assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, 8}, 64, &chunk),
+                     TIDE_ERR_CORRUPT);
+    chunk.lead = 32;
+    chunk.width = 1;
+    assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, 8}, 64, &chunk),
+                     TIDE_ERR_CORRUPT);
+    chunk.lead = 31;
+    assert_int_equal(tide_chunk_load(&pool, (struct tide_slice){bytes, 8}, 64, &chunk), TIDE_OK);
     tide_segments_deinit(&pool);
 }
 
@@ -299,9 +329,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunk__gives_back_every_bit),
-        cmocka_unit_test(test_chunk__goes_on_after_reopening),
+        cmocka_unit_test(test_chunk__goes_on_after_loading),
         cmocka_unit_test(test_chunk__decodes_any_bytes_without_harm),
         cmocka_unit_test(test_chunk__stores_a_constant_in_a_bit_a_sample),
+        cmocka_unit_test(test_chunk__refuses_to_load_what_cannot_be),
         cmocka_unit_test(test_segments__copies_are_independent),
 #ifdef TIDE_TEST_FAULTS
         cmocka_unit_test(test_chunk__survives_each_failed_allocation),

@@ -53,14 +53,15 @@ size_t tide_chunk_copy(const struct tide_segments *pool, const struct tide_chunk
                        uint8_t *out, size_t bytes_max);
 /* Gives the segments back; the chunk is empty after it (owner is kept). */
 void tide_chunk_drop(struct tide_segments *pool, struct tide_chunk_open *chunk);
-/* Makes an open chunk from a stream of n samples that tide_chunk_copy() wrote, so that appends go
- * on. Decodes it: values is scratch for n values (and times for n offsets of a timed chunk, clock
- * not NULL then). Errors: TIDE_ERR_CORRUPT, TIDE_ERR_NO_MEMORY; the chunk is empty then.
- * bytes is followed by TIDE_CHUNK_PAD readable bytes. */
-TIDE_CHECK_RESULT enum tide_err tide_chunk_reopen(struct tide_segments *pool,
-                                                  struct tide_slice bytes, size_t n,
-                                                  struct tide_chunk_clock *clock, double *values,
-                                                  int64_t *times, struct tide_chunk_open *out);
+/* Bits of the stream; tide_chunk_bytes() rounds them up. */
+size_t tide_chunk_bits(const struct tide_segments *pool, const struct tide_chunk_open *chunk);
+/* The reverse of tide_chunk_copy(): an open chunk whose stream is the first bit_count bits of
+ * bytes, to go on with appends. chunk has last, lead and width (and owner) set. The stream is not
+ * decoded: if it does not fit them, reading it later ends in TIDE_ERR_CORRUPT or other values.
+ * Errors: TIDE_ERR_CORRUPT (a window that cannot be, fewer than 64 bits, sizes that disagree),
+ * TIDE_ERR_NO_MEMORY; the chunk is empty then. */
+TIDE_CHECK_RESULT enum tide_err tide_chunk_load(struct tide_segments *pool, struct tide_slice bytes,
+                                                size_t bit_count, struct tide_chunk_open *chunk);
 
 /* Decodes the first n values, n > 0, of a values-only chunk. bytes is followed by TIDE_CHUNK_PAD
  * readable bytes whose content does not matter. Any bytes are safe.

@@ -3,11 +3,9 @@
 #ifndef TIDE_CHUNK_SEGMENT_H
 #define TIDE_CHUNK_SEGMENT_H
 
-#include "tide/base/slice.h"
+#include "tide/chunk/pages.h"
 
 #define TIDE_SEGMENT_DATA_BYTES 28
-/* Segments of a page; 64 KiB. */
-#define TIDE_SEGMENT_PAGE_COUNT 2048u
 
 struct tide_segment {
     uint32_t next; /* Id of the one after it, 0: none. */
@@ -15,21 +13,16 @@ struct tide_segment {
 };
 _Static_assert(sizeof(struct tide_segment) == 32, "two segments fill a cache line");
 
-/* Zero-initialised is empty. Ids count from 1; a segment keeps its id, not its address: the first
- * page is moved as it grows, so that an empty pool costs nothing. Threads: one at a time, readers
- * of segments together while nobody changes the pool. */
+/* Zero-initialised is empty. Ids count from 1. Threads: one at a time; readers of segments together
+ * while nobody changes the pool. */
 struct tide_segments {
-    struct tide_segment **pages;
-    size_t page_count;
-    size_t page_capacity;
-    uint32_t first_capacity; /* Segments that pages[0] has room for. */
-    uint32_t used;           /* Ids given out so far, free ones included. */
-    uint32_t free;           /* Head of the chain of free segments, 0: none. */
+    struct tide_pages pages;
+    uint32_t free; /* Head of the chain of free segments, 0: none. */
 };
 
 static inline struct tide_segment *tide_segment_at(const struct tide_segments *pool, uint32_t id)
 {
-    return &pool->pages[(id - 1) / TIDE_SEGMENT_PAGE_COUNT][(id - 1) % TIDE_SEGMENT_PAGE_COUNT];
+    return tide_pages_at(&pool->pages, id - 1, sizeof(struct tide_segment));
 }
 
 /* A segment with next 0. Errors: TIDE_ERR_NO_MEMORY. */
