@@ -91,10 +91,13 @@ int tide__re2_group_index(const void *re2, const char *name, size_t len)
 bool tide__re2_range(const void *re2, char *low, size_t *low_len, char *high, size_t *high_len)
 {
     try {
+        /* RE2 tells bounds only of patterns that say themselves that they are anchored. Nobody but
+         * an index scan asks, so that the second program is not kept. */
+        RE2 anchored("^(?:" + cast(re2)->pattern() + ")$", cast(re2)->options());
         std::string min;
         std::string max;
 
-        if (!cast(re2)->PossibleMatchRange(&min, &max, TIDE__RE2_RANGE_BYTES_MAX))
+        if (!anchored.ok() || !anchored.PossibleMatchRange(&min, &max, TIDE__RE2_RANGE_BYTES_MAX))
             return false;
         if (min.size() > TIDE__RE2_RANGE_BYTES_MAX || max.size() > TIDE__RE2_RANGE_BYTES_MAX)
             return false;

@@ -100,7 +100,9 @@ void *tide_mem_array(size_t count, size_t bytes_each)
         return NULL;
     if (count == 0 || bytes_each == 0)
         count = bytes_each = 1;
-    memory = calloc(count, bytes_each); /* Checks the product. */
+    if (count > SIZE_MAX / bytes_each)
+        return NULL;
+    memory = calloc(count, bytes_each);
     if (memory != NULL)
         count_live(1);
     return memory;

@@ -243,6 +243,9 @@ bool tide_regex_range(const struct tide_regex *regex, struct tide_buf *low, stru
 
     if (!tide__re2_range(regex->re2, low_text, &low_len, high_text, &high_len))
         return false;
+    /* From the first to the last code point there is: that tells nothing. */
+    if ((low_len == 0 || low_text[0] == '\0') && high_len > 0 && (uint8_t)high_text[0] >= 0xf4)
+        return false;
     tide_buf_add(low, low_text, low_len);
     tide_buf_add(high, high_text, high_len);
     return true;
