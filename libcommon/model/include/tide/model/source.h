@@ -124,7 +124,8 @@ struct tide_source {
     enum tide_err (*exemplars)(void *context, const struct tide_select *select,
                                struct tide_query_limits *limits, tide_exemplar_sink sink,
                                void *sink_context, struct tide_diag *diag);
-    /* Metadata of the tenant's metrics (of one when metric is not empty), each once, in any order. */
+    /* Metadata of the tenant's metrics (of one when metric is not empty), each once, in any order.
+     */
     enum tide_err (*metadata)(void *context, struct tide_slice tenant, struct tide_slice metric,
                               tide_metadata_sink sink, void *sink_context);
     enum tide_err (*stats)(void *context, struct tide_slice tenant, struct tide_source_stats *out);

@@ -15,6 +15,7 @@ struct tide_write_limits {
     uint32_t label_name_bytes_max;  /* Default 1024. */
     uint32_t label_value_bytes_max; /* Default 4096. */
     uint32_t symbols_max;           /* 2.0: entries of the symbol table. */
+    uint32_t samples_max;           /* In one body. */
 };
 extern const struct tide_write_limits tide_write_limits_default;
 
