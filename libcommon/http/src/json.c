@@ -1,247 +1,339 @@
 #include "tide/http/json.h"
 
+#include "tide/base/assert.h"
 #include "tide/base/number.h"
 
-/* Longest text of a point: time (20 digits, sign, point), value, brackets, quotes, comma. */
-#define POINT_BYTES_MAX (TIDE_NUMBER_TEXT_MAX + 40)
+#include <math.h>
 
-static void comma(struct tide_json *j)
+/* [, a timestamp of at most 21 bytes, a value of at most 26, quotes, comma, brackets. */
+#define SAMPLE_BYTES_MAX 64
+/* Samples for which room is made at once. */
+#define SAMPLES_AT_ONCE 1024
+
+static uint64_t bit(const struct tide_json *json)
 {
-    if (j->comma)
-        tide_buf_byte(j->out, ',');
-    j->comma = true;
+    return (uint64_t)1 << (json->depth - 1);
 }
 
-void tide_json_object_begin(struct tide_json *j)
+/* Before each value: the comma it needs. */
+static void before_value(struct tide_json *json)
 {
-    comma(j);
-    tide_buf_byte(j->out, '{');
-    j->comma = false;
+    if (json->depth == 0)
+        return;
+    if ((json->is_object & bit(json)) != 0) {
+        TIDE_ASSERT(json->after_key);
+        json->after_key = false;
+        return;
+    }
+    if ((json->has_items & bit(json)) != 0)
+        tide_buf_byte(json->out, ',');
+    json->has_items |= bit(json);
 }
 
-void tide_json_object_end(struct tide_json *j)
+static void begin(struct tide_json *json, uint8_t bracket, bool is_object)
 {
-    tide_buf_byte(j->out, '}');
-    j->comma = true;
+    before_value(json);
+    TIDE_ASSERT(json->depth < TIDE_JSON_DEPTH_MAX);
+    json->depth++;
+    json->has_items &= ~bit(json);
+    json->is_object &= ~bit(json);
+    if (is_object)
+        json->is_object |= bit(json);
+    tide_buf_byte(json->out, bracket);
 }
 
-void tide_json_array_begin(struct tide_json *j)
+static void end(struct tide_json *json, uint8_t bracket, bool is_object)
 {
-    comma(j);
-    tide_buf_byte(j->out, '[');
-    j->comma = false;
+    TIDE_ASSERT(json->depth > 0);
+    TIDE_ASSERT(((json->is_object & bit(json)) != 0) == is_object);
+    TIDE_ASSERT(!json->after_key);
+    json->depth--;
+    tide_buf_byte(json->out, bracket);
 }
 
-void tide_json_array_end(struct tide_json *j)
+void tide_json_object_begin(struct tide_json *json)
 {
-    tide_buf_byte(j->out, ']');
-    j->comma = true;
+    begin(json, '{', true);
 }
 
-void tide_json_key(struct tide_json *j, const char *key)
+void tide_json_object_end(struct tide_json *json)
 {
-    tide_json_key_slice(j, tide_slice_str(key));
+    end(json, '}', true);
 }
 
-void tide_json_key_slice(struct tide_json *j, struct tide_slice key)
+void tide_json_array_begin(struct tide_json *json)
 {
-    tide_json_string(j, key);
-    tide_buf_byte(j->out, ':');
-    j->comma = false;
+    begin(json, '[', false);
 }
 
-/* Bytes of the UTF-8 sequence at text[0], 0 when it is none. */
-static size_t sequence_bytes(struct tide_slice text)
+void tide_json_array_end(struct tide_json *json)
 {
-    const uint8_t c = text.ptr[0];
-    const size_t len = c < 0x80 ? 1 : (c & 0xe0) == 0xc0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : 4;
-
-    if (len > text.len || !tide_slice_is_utf8((struct tide_slice){text.ptr, len}))
-        return 0;
-    return len;
+    end(json, ']', false);
 }
 
-static bool is_line_separator(const uint8_t *s)
+/* ---- Strings ---- */
+
+static bool is_plain(uint8_t c)
 {
-    return s[0] == 0xe2 && s[1] == 0x80 && (s[2] == 0xa8 || s[2] == 0xa9);
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-static void escape_ascii(struct tide_buf *out, uint8_t c)
+/* Length of the valid UTF-8 sequence at p, which does not start with an ASCII byte; 0: none. */
+static size_t sequence(const uint8_t *p, size_t len)
+{
+    for (size_t n = 2; n <= 4 && n <= len; n++)
+        if (tide_slice_is_utf8((struct tide_slice){p, n}))
+            return n;
+    return 0;
+}
+
+static void put_ascii(struct tide_buf *out, uint8_t c)
 {
     static const char hex[] = "0123456789abcdef";
-    char text[6] = {'\\', (char)c};
-    size_t len = 2;
+    char escaped[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
 
     switch (c) {
-    case '\n':
-        text[1] = 'n';
-        break;
-    case '\r':
-        text[1] = 'r';
-        break;
-    case '\t':
-        text[1] = 't';
-        break;
     case '"':
     case '\\':
+        escaped[1] = (char)c;
         break;
+    case '\b':
+        escaped[1] = 'b';
+        break;
+    case '\f':
+        escaped[1] = 'f';
+        break;
+    case '\n':
+        escaped[1] = 'n';
+        break;
+    case '\r':
+        escaped[1] = 'r';
+        break;
+    case '\t':
+        escaped[1] = 't';
+        break;
+    case 0x7f: /* Go leaves it as it is. */
+        tide_buf_byte(out, c);
+        return;
     default:
-        memcpy(text, "\\u00", 4);
-        text[4] = hex[c >> 4];
-        text[5] = hex[c & 15];
-        len = 6;
+        tide_buf_add(out, escaped, 6);
+        return;
     }
-    tide_buf_add(out, text, len);
+    tide_buf_add(out, escaped, 2);
 }
 
-void tide_json_string(struct tide_json *j, struct tide_slice text)
+static void put_string(struct tide_buf *out, struct tide_slice text)
 {
-    size_t plain = 0; /* Start of what needs no escape and is not written yet. */
-    size_t i = 0;
+    size_t at = 0;
 
-    comma(j);
-    tide_buf_byte(j->out, '"');
-    while (i < text.len) {
-        const uint8_t c = text.ptr[i];
-        size_t len = 1;
+    tide_buf_byte(out, '"');
+    while (at < text.len) {
+        const uint8_t *p = text.ptr + at;
+        size_t rest = text.len - at;
+        size_t n = 0;
 
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-            i++;
+        while (n < rest && is_plain(p[n]))
+            n++;
+        tide_buf_add(out, p, n);
+        at += n;
+        if (n == rest)
+            break;
+        p += n;
+        rest -= n;
+        if (*p < 0x80) {
+            put_ascii(out, *p);
+            at++;
             continue;
         }
-        if (c >= 0x80) {
-            len = sequence_bytes((struct tide_slice){text.ptr + i, text.len - i});
-            if (len > 0 && !(len == 3 && is_line_separator(text.ptr + i))) {
-                i += len;
-                continue;
-            }
-        } else if (c == 0x7f) {
-            i++;
-            continue;
+        n = sequence(p, rest);
+        if (n == 0) {
+            tide_buf_str(out, "\\ufffd");
+            n = 1;
+        } else if (n == 3 && p[0] == 0xe2 && p[1] == 0x80 && (p[2] & 0xfe) == 0xa8) {
+            tide_buf_str(out, (p[2] & 1) != 0 ? "\\u2029" : "\\u2028");
+        } else {
+            tide_buf_add(out, p, n);
         }
-        tide_buf_add(j->out, text.ptr + plain, i - plain);
-        if (c < 0x80)
-            escape_ascii(j->out, c);
-        else if (len == 0)
-            tide_buf_str(j->out, "\\ufffd");
-        else
-            tide_buf_str(j->out, text.ptr[i + 2] == 0xa8 ? "\\u2028" : "\\u2029");
-        i += len > 0 ? len : 1;
-        plain = i;
+        at += n;
     }
-    if (plain < text.len)
-        tide_buf_add(j->out, text.ptr + plain, text.len - plain);
-    tide_buf_byte(j->out, '"');
+    tide_buf_byte(out, '"');
 }
 
-void tide_json_str(struct tide_json *j, const char *text)
+void tide_json_key(struct tide_json *json, struct tide_slice key)
 {
-    tide_json_string(j, tide_slice_str(text));
+    TIDE_ASSERT(json->depth > 0);
+    TIDE_ASSERT((json->is_object & bit(json)) != 0);
+    TIDE_ASSERT(!json->after_key);
+    if ((json->has_items & bit(json)) != 0)
+        tide_buf_byte(json->out, ',');
+    json->has_items |= bit(json);
+    json->after_key = true;
+    put_string(json->out, key);
+    tide_buf_byte(json->out, ':');
 }
 
-static size_t put_u64(char *text, uint64_t v)
+void tide_json_key_str(struct tide_json *json, const char *key)
 {
-    char digits[20];
-    size_t n = 0;
+    tide_json_key(json, tide_slice_str(key));
+}
+
+void tide_json_string(struct tide_json *json, struct tide_slice text)
+{
+    before_value(json);
+    put_string(json->out, text);
+}
+
+void tide_json_str(struct tide_json *json, const char *text)
+{
+    tide_json_string(json, tide_slice_str(text));
+}
+
+/* ---- Other values ---- */
+
+static char *put_u64(char *to, uint64_t v)
+{
+    char reversed[20];
+    int count = 0;
 
     do {
-        digits[n++] = (char)('0' + v % 10);
+        reversed[count++] = (char)('0' + v % 10);
         v /= 10;
     } while (v > 0);
-    for (size_t i = 0; i < n; i++)
-        text[i] = digits[n - 1 - i];
-    return n;
+    while (count > 0)
+        *to++ = reversed[--count];
+    return to;
 }
 
-void tide_json_u64(struct tide_json *j, uint64_t v)
+static uint64_t magnitude(int64_t v)
 {
-    char text[20];
-
-    comma(j);
-    tide_buf_add(j->out, text, put_u64(text, v));
+    return v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
 }
 
-void tide_json_i64(struct tide_json *j, int64_t v)
+void tide_json_i64(struct tide_json *json, int64_t v)
 {
-    char text[21] = "-";
-    const size_t sign = v < 0;
+    char text[24];
+    char *to = text;
 
-    comma(j);
-    tide_buf_add(j->out, text,
-                 sign + put_u64(text + sign, sign != 0 ? 0 - (uint64_t)v : (uint64_t)v));
+    if (v < 0)
+        *to++ = '-';
+    to = put_u64(to, magnitude(v));
+    before_value(json);
+    tide_buf_add(json->out, text, (size_t)(to - text));
 }
 
-void tide_json_bool(struct tide_json *j, bool v)
+void tide_json_u64(struct tide_json *json, uint64_t v)
 {
-    comma(j);
-    tide_buf_str(j->out, v ? "true" : "false");
+    char text[24];
+
+    before_value(json);
+    tide_buf_add(json->out, text, (size_t)(put_u64(text, v) - text));
 }
 
-void tide_json_double(struct tide_json *j, double v)
+void tide_json_number(struct tide_json *json, double v)
 {
     char text[TIDE_NUMBER_TEXT_MAX];
 
-    comma(j);
-    if (v - v != 0) /* NaN or infinite. */
-        tide_buf_str(j->out, "null");
-    else
-        tide_buf_add(j->out, text, tide_number_format_api(v, text));
+    if (!isfinite(v)) {
+        tide_json_null(json);
+        return;
+    }
+    before_value(json);
+    tide_buf_add(json->out, text, tide_number_format_api(v, text));
 }
 
-static size_t put_time(char *text, int64_t ms)
+void tide_json_bool(struct tide_json *json, bool v)
 {
-    const uint64_t magnitude = ms < 0 ? 0 - (uint64_t)ms : (uint64_t)ms;
-    const unsigned fraction = (unsigned)(magnitude % 1000);
-    size_t n = 0;
+    tide_json_raw(json, v ? TIDE_SLICE("true") : TIDE_SLICE("false"));
+}
+
+void tide_json_null(struct tide_json *json)
+{
+    tide_json_raw(json, TIDE_SLICE("null"));
+}
+
+void tide_json_raw(struct tide_json *json, struct tide_slice text)
+{
+    before_value(json);
+    tide_buf_slice(json->out, text);
+}
+
+/* ---- Samples ---- */
+
+static char *put_timestamp(char *to, int64_t ms)
+{
+    uint64_t left = magnitude(ms);
+    unsigned fraction = (unsigned)(left % 1000);
 
     if (ms < 0)
-        text[n++] = '-';
-    n += put_u64(text + n, magnitude / 1000);
-    if (fraction == 0)
-        return n;
-    text[n++] = '.';
-    text[n++] = (char)('0' + fraction / 100);
-    text[n++] = (char)('0' + fraction / 10 % 10);
-    text[n++] = (char)('0' + fraction % 10);
-    while (text[n - 1] == '0')
-        n--;
-    return n;
+        *to++ = '-';
+    to = put_u64(to, left / 1000);
+    if (fraction != 0) {
+        *to++ = '.';
+        *to++ = (char)('0' + fraction / 100);
+        *to++ = (char)('0' + fraction / 10 % 10);
+        *to++ = (char)('0' + fraction % 10);
+    }
+    return to;
 }
 
-void tide_json_time(struct tide_json *j, int64_t ms)
+static char *put_value(char *to, double v)
 {
-    char text[32];
-
-    comma(j);
-    tide_buf_add(j->out, text, put_time(text, ms));
+    *to++ = '"';
+    to += tide_number_format_api(v, to);
+    *to++ = '"';
+    return to;
 }
 
-void tide_json_value(struct tide_json *j, double v)
+static char *put_sample(char *to, int64_t ms, double v)
 {
-    char text[TIDE_NUMBER_TEXT_MAX + 2] = "\"";
-    size_t n = 1 + tide_number_format_api(v, text + 1);
-
-    comma(j);
-    text[n++] = '"';
-    tide_buf_add(j->out, text, n);
+    *to++ = '[';
+    to = put_timestamp(to, ms);
+    *to++ = ',';
+    to = put_value(to, v);
+    *to++ = ']';
+    return to;
 }
 
-void tide_json_point(struct tide_json *j, int64_t ms, double v)
+void tide_json_timestamp(struct tide_json *json, int64_t ms)
 {
-    char *text = (char *)tide_buf_reserve(j->out, POINT_BYTES_MAX);
-    size_t n = 0;
+    char text[SAMPLE_BYTES_MAX];
 
-    if (text == NULL)
-        return;
-    if (j->comma)
-        text[n++] = ',';
-    text[n++] = '[';
-    n += put_time(text + n, ms);
-    text[n++] = ',';
-    text[n++] = '"';
-    n += tide_number_format_api(v, text + n);
-    text[n++] = '"';
-    text[n++] = ']';
-    j->out->len += n;
-    j->comma = true;
+    before_value(json);
+    tide_buf_add(json->out, text, (size_t)(put_timestamp(text, ms) - text));
+}
+
+void tide_json_value(struct tide_json *json, double v)
+{
+    char text[SAMPLE_BYTES_MAX];
+
+    before_value(json);
+    tide_buf_add(json->out, text, (size_t)(put_value(text, v) - text));
+}
+
+void tide_json_sample(struct tide_json *json, int64_t ms, double v)
+{
+    tide_json_samples(json, &ms, &v, 1);
+}
+
+void tide_json_samples(struct tide_json *json, const int64_t *ms, const double *v, size_t count)
+{
+    while (count > 0) {
+        size_t now = count < SAMPLES_AT_ONCE ? count : SAMPLES_AT_ONCE;
+        char *start;
+        char *to;
+
+        before_value(json);
+        start = to = (char *)tide_buf_reserve(json->out, now * SAMPLE_BYTES_MAX);
+        if (to == NULL)
+            return;
+        for (size_t i = 0; i < now; i++) {
+            if (i > 0)
+                *to++ = ',';
+            to = put_sample(to, ms[i], v[i]);
+        }
+        json->out->len += (size_t)(to - start);
+        ms += now;
+        v += now;
+        count -= now;
+    }
 }
