@@ -31,8 +31,9 @@ void tide_index_free(struct tide_index *index); /* NULL is allowed. */
  * is true. References count up from 0 and are never given to another series, nor again after
  * tide_index_remove(). About 1 us for a new series of 12 labels.
  *
- * identity  tide_labels_identity() of labels: its lower half finds the series (labels are compared
- *           too, so two series never become one), its top 32 bits order selections.
+ * identity  tide_labels_identity() of labels. Its top 32 bits find the series (labels are compared
+ *           too, so two series never become one) and order selections: they must be well spread, or
+ *           each lookup compares many labels.
  * labels    Copied. Valid as struct tide_labels says.
  *
  * Errors: TIDE_ERR_LIMIT (references used up, or 4 GiB of text or of label lists),
@@ -174,7 +175,7 @@ struct tide_index_frozen;
 TIDE_CHECK_RESULT enum tide_err tide_index_freeze(const struct tide_index *index,
                                                   struct tide_index_frozen **out);
 /* [none] Appends the next part, about 256 KiB, to buf. TIDE_OK: there is more; TIDE_END: this was
- * the last. Errors: TIDE_ERR_NO_MEMORY. */
+ * the last. Errors: TIDE_ERR_NO_MEMORY; then it can only be freed. */
 TIDE_CHECK_RESULT enum tide_err tide_index_frozen_next(struct tide_index_frozen *frozen,
                                                        struct tide_buf *buf);
 void tide_index_frozen_free(struct tide_index_frozen *frozen); /* NULL is allowed. */
