@@ -396,8 +396,30 @@ static bool number_value(struct tide__parser *p, struct tide_slice text, double 
     return false;
 }
 
-/* The longest duration of Prometheus: int64 nanoseconds. */
-#define DURATION_MS_MAX (INT64_MAX / 1000000)
+/* Whether the units of a duration token fall: then a duration that cannot be read is too long. */
+static bool units_fall(struct tide_slice text)
+{
+    static const char *const units[] = {"y", "w", "d", "h", "m", "s", "ms"};
+    size_t next = 0;
+
+    for (size_t i = 0; i < text.len;) {
+        size_t start;
+        size_t unit = next;
+
+        while (i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9')
+            i++;
+        for (start = i; i < text.len && (text.ptr[i] < '0' || text.ptr[i] > '9');)
+            i++;
+        while (unit < sizeof(units) / sizeof(units[0]) &&
+               !tide_slice_eq((struct tide_slice){text.ptr + start, i - start},
+                              tide_slice_str(units[unit])))
+            unit++;
+        if (unit == sizeof(units) / sizeof(units[0]))
+            return false;
+        next = unit + 1;
+    }
+    return true;
+}
 
 bool tide__parse_number(struct tide__parser *p, double *out)
 {
@@ -409,12 +431,11 @@ bool tide__parse_number(struct tide__parser *p, double *out)
             return false;
     } else {
         if (!tide_duration_parse(text, &ms)) {
-            tide__parse_fail(p, p->token.pos, "not a valid duration string: %s",
-                             tide__parse_quoted(p, text));
-            return false;
-        }
-        if (ms > DURATION_MS_MAX) {
-            tide__parse_fail(p, p->token.pos, "duration out of range");
+            if (units_fall(text))
+                tide__parse_fail(p, p->token.pos, "duration out of range");
+            else
+                tide__parse_fail(p, p->token.pos, "not a valid duration string: %s",
+                                 tide__parse_quoted(p, text));
             return false;
         }
         *out = (double)ms / 1000.0;

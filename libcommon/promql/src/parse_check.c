@@ -3,6 +3,7 @@
 #include "parse_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* A type as the subquery message of Prometheus names it. */
 static const char *short_type(enum tide_promql_type type)
@@ -86,10 +87,40 @@ static void check_matching(struct tide__parser *p, struct tide_expr *expr)
     *matching = (struct tide_matching){0};
 }
 
+static int compare_slices(const void *a, const void *b)
+{
+    return tide_slice_cmp(*(const struct tide_slice *)a, *(const struct tide_slice *)b);
+}
+
+/* A label of on(…) may not be one of group_left(…) too. Both lists may be long, so that each pair
+ * is not compared. */
+static void check_on_and_group(struct tide__parser *p, struct tide_expr *expr)
+{
+    const struct tide_matching *matching = &expr->u.binary.matching;
+    size_t bytes = matching->include_count * sizeof(struct tide_slice);
+    struct tide_slice *sorted;
+
+    if (!matching->on || matching->include_count == 0)
+        return;
+    sorted = tide_arena_alloc(p->arena, bytes);
+    if (sorted == NULL) {
+        tide__parse_no_memory(p);
+        return;
+    }
+    memcpy(sorted, matching->include, bytes);
+    qsort(sorted, matching->include_count, sizeof(*sorted), compare_slices);
+    for (size_t i = 0; i < matching->label_count && p->err == TIDE_OK; i++) {
+        if (bsearch(&matching->labels[i], sorted, matching->include_count, sizeof(*sorted),
+                    compare_slices) != NULL)
+            tide__parse_fail(p, operator_range(p, expr),
+                             "label %s must not occur in ON and GROUP clause at once",
+                             tide__parse_quoted(p, matching->labels[i]));
+    }
+}
+
 static void check_binary(struct tide__parser *p, struct tide_expr *expr)
 {
     struct tide_binary *binary = &expr->u.binary;
-    const struct tide_matching *matching = &binary->matching;
     const struct tide_expr *sides[2] = {binary->lhs, binary->rhs};
     bool comparison = tide_binary_op_is_comparison(binary->op);
 
@@ -101,14 +132,7 @@ static void check_binary(struct tide__parser *p, struct tide_expr *expr)
     if (comparison && !binary->return_bool && expr->type == TIDE_PROMQL_SCALAR)
         tide__parse_fail(p, operator_range(p, expr),
                          "comparisons between scalars must use BOOL modifier");
-    for (size_t i = 0; matching->on && i < matching->label_count; i++) {
-        for (size_t k = 0; p->err == TIDE_OK && k < matching->include_count; k++) {
-            if (tide_slice_eq(matching->labels[i], matching->include[k]))
-                tide__parse_fail(p, operator_range(p, expr),
-                                 "label %s must not occur in ON and GROUP clause at once",
-                                 tide__parse_quoted(p, matching->labels[i]));
-        }
-    }
+    check_on_and_group(p, expr);
     for (int i = 0; i < 2; i++) {
         if (sides[i]->type != TIDE_PROMQL_SCALAR && sides[i]->type != TIDE_PROMQL_VECTOR)
             tide__parse_fail(p, sides[i]->pos,

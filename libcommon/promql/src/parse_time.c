@@ -477,6 +477,19 @@ static bool parse_at_time(struct tide__parser *p, double *out)
     return true;
 }
 
+/* Go writes infinities and what is no number in its own way. */
+static struct tide_expr *at_out_of_bounds(struct tide__parser *p, const struct tide_expr *expr,
+                                          double seconds)
+{
+    static const char message[] = "timestamp out of bounds for @ modifier";
+
+    if (isnan(seconds))
+        return tide__parse_fail(p, expr->pos, "%s: NaN", message);
+    if (isinf(seconds))
+        return tide__parse_fail(p, expr->pos, "%s: %cInf", message, seconds > 0 ? '+' : '-');
+    return tide__parse_fail(p, expr->pos, "%s: %f", message, seconds);
+}
+
 static struct tide_expr *parse_at(struct tide__parser *p, struct tide_expr *expr)
 {
     struct tide_shift *shift = shift_of(expr);
@@ -495,8 +508,7 @@ static struct tide_expr *parse_at(struct tide__parser *p, struct tide_expr *expr
             return NULL;
         /* The bound is of the milliseconds that are kept; false for a NaN too. */
         if (!(fabs(seconds) < (double)INT64_MAX / 1000.0))
-            return tide__parse_fail(p, expr->pos, "timestamp out of bounds for @ modifier: %s%f",
-                                    isinf(seconds) && seconds > 0 ? "+" : "", seconds);
+            return at_out_of_bounds(p, expr, seconds);
     }
     if (shift == NULL)
         return tide__parse_fail(p, expr->pos,
