@@ -79,8 +79,8 @@ static enum tide_err zstd_stream(ZSTD_DCtx *context, struct tide_slice body, siz
 
     for (;;) {
         ZSTD_outBuffer to = {0};
-        uint8_t *ptr;
-        size_t room;
+        uint8_t *ptr = NULL;
+        size_t room = 0;
         enum tide_err err = more_room(out, start, bytes_max, diag, &ptr, &room);
 
         if (err != TIDE_OK)
@@ -141,8 +141,8 @@ static enum tide_err gzip_stream(z_stream *z, size_t bytes_max, struct tide_buf 
     size_t start = out->len;
 
     for (;;) {
-        uint8_t *to;
-        size_t room;
+        uint8_t *to = NULL;
+        size_t room = 0;
         int status;
         enum tide_err err = more_room(out, start, bytes_max, diag, &to, &room);
 
