@@ -70,8 +70,7 @@ struct tide__matrix {
     size_t row_count; /* Used. May be lowered by whoever fills the matrix. */
     size_t row_capacity;
     struct tide__row *rows;
-    bool ordered; /* The order of the rows is part of the answer (sort, topk). */
-    bool cached;  /* A common subexpression that will be read again: not to be changed in place. */
+    bool cached; /* A common subexpression that will be read again: not to be changed in place. */
 
     /* Private. */
     void *block;
