@@ -112,12 +112,6 @@ void tide__ref_cache_prefetch(const struct tide_ref_cache *cache, struct tide_ha
     __builtin_prefetch(&cache->slots[(size_t)tag_of(key) & cache->mask]);
 }
 
-static void store(struct slot *slot, struct tide_hash128 key, uint64_t packed)
-{
-    atomic_store_explicit(&slot->packed, packed, memory_order_relaxed);
-    atomic_store_explicit(&slot->tag, tag_of(key), memory_order_release);
-}
-
 /* Doubles the table, or empties it when it holds all it may. Without memory the table stays as it
  * is. */
 static void grow_locked(struct tide_ref_cache *cache)

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Passes all tests on a fresh Debian 12 machine: installs what is missing, builds, and runs, cheap things first:
+#   format of all sources; unit tests, fuzz corpora and models under the address, undefined-behaviour and thread sanitizers;
+#   the program in its release build: API, real Prometheus, crashes, full disk, PromQL conformance; clang-tidy; fuzzers.
+#
+#   scripts/test.sh            everything, in the short mode that CI runs
+#   scripts/test.sh STEP...    only these of: format asan tsan system tidy fuzz
+#
+# Long modes by hand: CRASH_ROUNDS=500 build/release tests with ctest --preset release -R cluster/; see docs/testing.md.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s (%s s)\n' "$1" "$(($(date +%s) - started))"; }
+started=$(date +%s)
+jobs=$(nproc)
+
+build() {
+    cmake --preset "$1" >"build-$1.log" 2>&1 || { cat "build-$1.log" >&2; exit 1; }
+    rm -f "build-$1.log"
+    cmake --build --preset "$1" -j "$jobs" -- --quiet
+}
+
+sources() { git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc' | grep -v '^third_party/'; }
+
+step_format() {
+    say "Format: clang-format on every source file"
+    sources | xargs clang-format --dry-run -Werror
+    echo "$(sources | wc -l) files have the house format"
+}
+
+step_asan() {
+    say "Units, models and fuzz corpora under the address and undefined-behaviour sanitizers"
+    build asan
+    ctest --preset asan -j "$jobs" -LE system
+}
+
+step_tsan() {
+    say "Units under the thread sanitizer"
+    build tsan
+    ctest --preset tsan -j "$jobs" -L unit
+}
+
+step_system() {
+    say "The program: API, real Prometheus, crashes, full disk, conformance"
+    build release
+    ctest --preset release -L system
+    say "The quickstart"
+    scripts/quickstart.sh --once
+}
+
+step_tidy() {
+    say "clang-tidy on every source file"
+    build release
+    # One process a core; each prints only what it finds.
+    sources | grep '\.c$' | grep -E '^(libcommon|distributor|ingester|querier|tidemark)/[^/]*(/[^/]*)?/?src/|^(distributor|ingester|querier|tidemark)/src/' |
+        xargs -P "$jobs" -n 4 clang-tidy --quiet -p build/release 2>/dev/null
+    echo "clang-tidy has nothing to say"
+}
+
+step_fuzz() {
+    say "Fuzzers, some seconds each"
+    build fuzz
+    ctest --preset fuzz -j "$jobs" -L fuzz
+}
+
+scripts/install-deps.sh
+for step in ${*:-format asan tsan system tidy fuzz}; do
+    case $step in
+    format | asan | tsan | system | tidy | fuzz) "step_$step" ;;
+    *) echo "test: \"$step\" is no step" >&2; exit 2 ;;
+    esac
+done
+say "All passed"
