@@ -135,7 +135,7 @@ static enum tide_err group_add_locked(struct aggregation *agg, struct tide_label
 
 static enum tide_err group_of_key(struct aggregation *agg, struct tide_labels key, uint32_t *out)
 {
-    uint64_t hash = tide__labels_hash(key, false);
+    uint64_t hash = tide__labels_hash(key);
     enum tide_err err = TIDE_OK;
     size_t at;
 

@@ -210,7 +210,7 @@ static enum tide_err whole_pick(struct whole *w)
  * query. */
 static double ratio_place(struct tide_labels labels)
 {
-    return (double)tide__labels_hash(labels, false) / 18446744073709551615.0;
+    return (double)tide__labels_hash(labels) / 18446744073709551615.0;
 }
 
 static enum tide_err ratio_param(struct whole *w, size_t s, double *out)

@@ -41,6 +41,7 @@ static enum tide_err result_labels(struct match *m, struct tide_labels many, str
                                    struct tide_labels *out)
 {
     const struct tide_matching *matching = m->matching;
+    enum tide__drop drop = drops_name(m->binary->op) ? TIDE__DROP_METADATA : TIDE__DROP_NOTHING;
     struct tide_label *pairs;
     size_t count;
 
@@ -49,9 +50,9 @@ static enum tide_err result_labels(struct match *m, struct tide_labels many, str
         return tide__eval_no_memory(m->eval);
     if (matching->card == TIDE_CARD_ONE_TO_ONE)
         count = tide__labels_filter(many, matching->labels, matching->label_count, matching->on,
-                                    drops_name(m->binary->op), pairs);
+                                    drop, pairs);
     else
-        count = tide__labels_filter(many, NULL, 0, false, drops_name(m->binary->op), pairs);
+        count = tide__labels_filter(many, NULL, 0, false, drop, pairs);
     for (size_t i = 0; i < matching->include_count; i++)
         count = tide__labels_set(pairs, count, matching->include[i],
                                  tide_labels_get(one, matching->include[i]));

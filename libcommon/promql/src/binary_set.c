@@ -25,7 +25,8 @@ enum tide_err tide__match_groups(struct tide__eval *eval, const struct tide_matc
         if (!tide__any_present(m->rows[i].present, m->word_count))
             continue;
         key.count = tide__labels_filter(m->rows[i].labels, matching->labels, matching->label_count,
-                                        matching->on, !matching->on, pairs);
+                                        matching->on,
+                                        matching->on ? TIDE__DROP_NOTHING : TIDE__DROP_NAME, pairs);
         groups[i] = tide__label_map_put(map, key);
         if (map->count > before) { /* New: the map keeps what it borrowed from pairs. */
             struct tide_label *kept = tide__eval_alloc(eval, (key.count + 1) * sizeof(*kept));

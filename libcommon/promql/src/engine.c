@@ -249,12 +249,13 @@ static enum tide_err drop_names(struct tide__matrix *m)
         struct tide__row *row = &m->rows[i];
         struct tide_label *pairs;
 
-        if (!row->drop_name || tide_labels_get(row->labels, TIDE_SLICE(TIDE_LABEL_METRIC)).len == 0)
+        if (!row->drop_name || row->labels.count == 0)
             continue;
         pairs = tide__eval_alloc(m->eval, row->labels.count * sizeof(*pairs));
         if (pairs == NULL)
             return tide__eval_no_memory(m->eval);
-        row->labels.count = tide__labels_filter(row->labels, NULL, 0, false, true, pairs);
+        row->labels.count =
+            tide__labels_filter(row->labels, NULL, 0, false, TIDE__DROP_METADATA, pairs);
         row->labels.pairs = pairs;
         any = true;
     }

@@ -111,10 +111,13 @@ TIDE_CHECK_RESULT enum tide_err tide__names_sorted(struct tide__eval *eval,
                                                    const struct tide_slice *names, size_t count,
                                                    struct tide_slice **out, size_t *out_count);
 bool tide__names_have(const struct tide_slice *sorted, size_t count, struct tide_slice name);
+/* What beside the names asked for leaves a label set: the metric name, or with it the labels that
+ * describe the metric (__type__, __unit__), which are gone once its values mean something else. */
+enum tide__drop { TIDE__DROP_NOTHING, TIDE__DROP_NAME, TIDE__DROP_METADATA };
 /* Writes to pairs (room for labels.count) the labels whose name is in names (keep), or not in
- * names; without_name leaves out the metric name too. Answers how many. */
+ * names, except those dropped. Answers how many. */
 size_t tide__labels_filter(struct tide_labels labels, const struct tide_slice *names, size_t count,
-                           bool keep, bool without_name, struct tide_label *pairs);
+                           bool keep, enum tide__drop drop, struct tide_label *pairs);
 /* Sets name to value in pairs (sorted, room for one more); an empty value removes it. Answers the
  * new count. */
 size_t tide__labels_set(struct tide_label *pairs, size_t count, struct tide_slice name,

@@ -259,6 +259,26 @@ static const struct tide_expr *range_argument(const struct tide_expr *call, size
     return NULL;
 }
 
+/* Only functions that know how to look past the borders of a window take the extended forms. */
+static enum tide_err check_extended(struct tide__eval *eval, const struct tide_selector *selector,
+                                    enum tide_fn fn)
+{
+    bool smoothed = fn == TIDE_FN_DELTA || fn == TIDE_FN_INCREASE || fn == TIDE_FN_RATE;
+    bool anchored = smoothed || fn == TIDE_FN_CHANGES || fn == TIDE_FN_RESETS;
+
+    if (selector->smoothed && !smoothed)
+        return tide__eval_fail(eval, TIDE_ERR_EXECUTION,
+                               "smoothed modifier can only be used with: delta, increase, rate - "
+                               "not with %s",
+                               tide_fn_signature(fn).name);
+    if (selector->anchored && !anchored)
+        return tide__eval_fail(eval, TIDE_ERR_EXECUTION,
+                               "anchored modifier can only be used with: changes, delta, increase, "
+                               "rate, resets - not with %s",
+                               tide_fn_signature(fn).name);
+    return TIDE_OK;
+}
+
 static enum tide_err open_range_samples(struct tide__stream *stream, const struct tide_expr *range)
 {
     struct tide__eval *eval = stream->eval;
@@ -279,6 +299,9 @@ static enum tide_err open_range_samples(struct tide__stream *stream, const struc
     }
     TIDE_ASSERT(range->kind == TIDE_EXPR_MATRIX);
     selector = range->u.matrix.selector;
+    err = check_extended(eval, &selector->u.selector, stream->call.expr->u.call.fn);
+    if (err != TIDE_OK)
+        return err;
     err = set_windows(stream, &selector->u.selector.shift, range->u.matrix.range_ms);
     if (err != TIDE_OK)
         return err;

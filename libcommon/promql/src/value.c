@@ -146,13 +146,11 @@ bool tide__is_metric_name(struct tide_slice name)
     return tide_slice_eq(name, TIDE_SLICE(TIDE_LABEL_METRIC));
 }
 
-uint64_t tide__labels_hash(struct tide_labels labels, bool without_name)
+uint64_t tide__labels_hash(struct tide_labels labels)
 {
     uint64_t hash = labels.count;
 
     for (size_t i = 0; i < labels.count; i++) {
-        if (without_name && tide__is_metric_name(labels.pairs[i].name))
-            continue;
         hash = tide_hash64(labels.pairs[i].name, hash);
         hash = tide_hash64(labels.pairs[i].value, hash);
     }
@@ -191,15 +189,25 @@ bool tide__names_have(const struct tide_slice *sorted, size_t count, struct tide
     return false;
 }
 
+static bool is_dropped(struct tide_slice name, enum tide__drop drop)
+{
+    if (drop == TIDE__DROP_NOTHING || name.len < 2 || name.ptr[0] != '_')
+        return false;
+    if (tide__is_metric_name(name))
+        return true;
+    return drop == TIDE__DROP_METADATA && (tide_slice_eq(name, TIDE_SLICE("__type__")) ||
+                                           tide_slice_eq(name, TIDE_SLICE("__unit__")));
+}
+
 size_t tide__labels_filter(struct tide_labels labels, const struct tide_slice *names, size_t count,
-                           bool keep, bool without_name, struct tide_label *pairs)
+                           bool keep, enum tide__drop drop, struct tide_label *pairs)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < labels.count; i++) {
         if (tide__names_have(names, count, labels.pairs[i].name) != keep)
             continue;
-        if (without_name && tide__is_metric_name(labels.pairs[i].name))
+        if (is_dropped(labels.pairs[i].name, drop))
             continue;
         pairs[kept++] = labels.pairs[i];
     }
@@ -274,7 +282,7 @@ void tide__label_map_deinit(struct tide__label_map *map)
 
 uint32_t tide__label_map_put(struct tide__label_map *map, struct tide_labels labels)
 {
-    uint64_t hash = tide__labels_hash(labels, false);
+    uint64_t hash = tide__labels_hash(labels);
     size_t at = (size_t)hash & (map->slot_count - 1);
 
     for (; map->slots[at] != 0; at = (at + 1) & (map->slot_count - 1)) {

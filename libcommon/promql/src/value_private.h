@@ -95,7 +95,7 @@ enum tide_err tide__eval_fail(struct tide__eval *eval, enum tide_err err, const 
 /* TIDE_OK, or canceled or past the deadline: called once per batch of rows. */
 TIDE_CHECK_RESULT enum tide_err tide__eval_check(struct tide__eval *eval);
 
-/* The hash of a label set, with or without its metric name; for maps by label set. */
-uint64_t tide__labels_hash(struct tide_labels labels, bool without_name);
+/* The hash of a label set, for maps by label set. */
+uint64_t tide__labels_hash(struct tide_labels labels);
 
 #endif
