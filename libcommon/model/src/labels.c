@@ -92,13 +92,30 @@ static void identity_fold(struct identity *id)
     id->used = 16;
 }
 
+/* Copies len bytes; names and values are mostly too short for a call of memcpy() to pay. */
+static void copy_short(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 16) {
+        memcpy(to, from, len);
+    } else if (len >= 8) { /* Two copies that may overlap. */
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + len - 4, from + len - 4, 4);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            to[i] = from[i];
+    }
+}
+
 static void identity_add(struct identity *id, const uint8_t *bytes, size_t len)
 {
     while (len > 0) {
         size_t room = sizeof(id->block) - id->used;
         size_t take = len < room ? len : room;
 
-        memcpy(id->block + id->used, bytes, take);
+        copy_short(id->block + id->used, bytes, take);
         id->used += take;
         bytes += take;
         len -= take;
@@ -111,6 +128,12 @@ static void identity_text(struct identity *id, struct tide_slice text)
 {
     uint8_t prefix[4];
 
+    if (sizeof(id->block) - id->used > sizeof(prefix) + text.len) { /* Nearly always. */
+        put_u32(id->block + id->used, (uint32_t)text.len);
+        copy_short(id->block + id->used + sizeof(prefix), text.ptr, text.len);
+        id->used += sizeof(prefix) + text.len;
+        return;
+    }
     put_u32(prefix, (uint32_t)text.len);
     identity_add(id, prefix, sizeof(prefix));
     identity_add(id, text.ptr, text.len);

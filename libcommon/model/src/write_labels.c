@@ -42,9 +42,12 @@ static bool add_ref(struct write_refs *refs, uint64_t ref, size_t keep_max, enum
     refs->count++;
     if (refs->kept >= keep_max)
         return true;
-    *err = tide_mem_grow((void **)&refs->refs, &refs->capacity, refs->kept + 1, sizeof(uint32_t));
-    if (*err != TIDE_OK)
-        return false;
+    if (refs->kept == refs->capacity) {
+        *err =
+            tide_mem_grow((void **)&refs->refs, &refs->capacity, refs->kept + 1, sizeof(uint32_t));
+        if (*err != TIDE_OK)
+            return false;
+    }
     /* What is over 32 bits is over any symbol table too. */
     refs->refs[refs->kept++] = ref > UINT32_MAX ? UINT32_MAX : (uint32_t)ref;
     return true;
@@ -134,9 +137,23 @@ struct label_source {
     const struct tide_write_scanner *scanner;
     const struct write_refs *refs; /* 2.0: the references, NULL for 1.0. */
     size_t next;
+    bool is_ascii;     /* 1.0: all bytes are, so that no text needs a look of its own. */
     bool name_is_utf8; /* Of the label just read. */
     bool value_is_utf8;
 };
+
+/* Eight bytes a step: one look at a whole run of records is cheaper than one at each text. */
+static bool is_ascii(struct tide_slice s)
+{
+    uint64_t bits = 0;
+    size_t i = 0;
+
+    for (; s.len - i >= 8; i += 8)
+        bits |= wire_load64(s.ptr + i);
+    for (; i < s.len; i++)
+        bits |= s.ptr[i];
+    return (bits & 0x8080808080808080U) == 0;
+}
 
 /* The next label as it stands. TIDE_END after the last; TIDE_ERR_INVALID with *why. */
 static enum tide_err source_next(struct label_source *source, struct tide_label *out,
@@ -157,8 +174,8 @@ static enum tide_err source_next(struct label_source *source, struct tide_label 
                 return TIDE_ERR_INVALID;
             }
             if (tag == WIRE_TAG(V1_SERIES_LABELS, WIRE_BYTES)) {
-                source->name_is_utf8 = tide_slice_is_utf8(out->name);
-                source->value_is_utf8 = tide_slice_is_utf8(out->value);
+                source->name_is_utf8 = source->is_ascii || tide_slice_is_utf8(out->name);
+                source->value_is_utf8 = source->is_ascii || tide_slice_is_utf8(out->value);
                 return TIDE_OK;
             }
         }
@@ -238,7 +255,8 @@ enum tide_err tide_write_labels(struct tide_write_scanner *scanner,
     struct label_source source = {
         .wire = wire_of(item->wire_labels.len > 0 ? item->wire_labels : item->message),
         .scanner = scanner,
-        .refs = v1 ? NULL : &scanner->refs};
+        .refs = v1 ? NULL : &scanner->refs,
+        .is_ascii = v1 && item->wire_labels.len > 0 && is_ascii(item->wire_labels)};
     struct subject subject = {.series = item->index};
     struct tide_labels *pairs = &subject.so_far;
     struct tide_slice metric = TIDE_SLICE(TIDE_LABEL_METRIC);
@@ -260,10 +278,12 @@ enum tide_err tide_write_labels(struct tide_write_scanner *scanner,
             return bad_label(&subject, diag, &label.name, fault);
         if (pairs->count >= scanner->limits.labels_per_series_max)
             return bad_label(&subject, diag, NULL, "has more labels than are accepted");
-        err = tide_mem_grow((void **)&scanner->pairs, &scanner->pair_capacity, pairs->count + 1,
-                            sizeof(*scanner->pairs));
-        if (err != TIDE_OK)
-            return err;
+        if (pairs->count == scanner->pair_capacity) {
+            err = tide_mem_grow((void **)&scanner->pairs, &scanner->pair_capacity, pairs->count + 1,
+                                sizeof(*scanner->pairs));
+            if (err != TIDE_OK)
+                return err;
+        }
         scanner->pairs[pairs->count++] = label;
         pairs->pairs = scanner->pairs;
         named = named || tide_slice_eq(label.name, metric);
