@@ -1,8 +1,8 @@
 /* Question: what do a million series cost in the index, and how long do its operations take? Input:
- * series of 12 labels as a fleet of services makes them, target by target: 1,000 targets with 1,000
- * series each; pod and instance are the target's own, trace_shard is unique to the series. Seeded
- * by construction: there is no randomness. Baseline: DESIGN section 5 (20 B of labels, 17 B of
- * table, 5 B of postings a series). */
+ * series of 12 labels as a fleet of services makes them, target by target (or "interleaved"): 1,000
+ * targets with 1,000 series each; pod and instance are the target's own, slot is unique to
+ * the series. Seeded by construction: there is no randomness. Baseline: DESIGN section 5 (20 B of
+ * labels, 17 B of table, 5 B of postings a series). */
 #include "tide/base/assert.h"
 #include "tide/base/clock.h"
 #include "tide/base/mem.h"
@@ -69,7 +69,9 @@ static double now_ms(void)
     return (double)tide_clock_mono_ns() / 1e6;
 }
 
-static void prepare(struct bench *b)
+/* Target by target, or every target's first series, then every target's second: the worst order for
+ * the postings of a target's labels. */
+static void prepare(struct bench *b, bool interleaved)
 {
     b->count = TARGETS * SERIES_PER_TARGET;
     b->arena = tide_arena_new(0);
@@ -79,7 +81,8 @@ static void prepare(struct bench *b)
     TIDE_ASSERT(b->sets != NULL);
     TIDE_ASSERT(b->identities != NULL);
     for (uint32_t i = 0; i < b->count; i++) {
-        b->sets[i] = make(b->arena, i / SERIES_PER_TARGET, i % SERIES_PER_TARGET);
+        b->sets[i] = interleaved ? make(b->arena, i % TARGETS, i / TARGETS)
+                                 : make(b->arena, i / SERIES_PER_TARGET, i % SERIES_PER_TARGET);
         b->identities[i] = tide_labels_identity(TIDE_SLICE("bench"), b->sets[i], 42);
     }
 }
@@ -138,6 +141,49 @@ static void select_one(struct bench *b, const char *what, const struct tide_matc
            what, found, best * 1000, sort_best * 1000);
 }
 
+static void checkpoint(struct bench *b)
+{
+    struct tide_index_frozen *frozen;
+    struct tide_index *restored;
+    struct tide_buf buf = {0};
+    struct tide_reader reader;
+    double start = now_ms();
+
+    if (tide_index_freeze(b->index, &frozen) != TIDE_OK)
+        abort();
+    print("freeze", "ms", now_ms() - start);
+    start = now_ms();
+    while (tide_index_frozen_next(frozen, &buf) == TIDE_OK) {
+    }
+    print("write", "ms", now_ms() - start);
+    print("checkpoint", "B/series", (double)buf.len / b->count);
+    tide_index_frozen_free(frozen);
+    reader = tide_reader(tide_buf_view(&buf));
+    start = now_ms();
+    if (tide_index_restore(&reader, b->count, &restored, NULL) != TIDE_OK)
+        abort();
+    print("restore", "ms", now_ms() - start);
+    tide_index_free(b->index);
+    b->index = restored;
+    tide_buf_deinit(&buf);
+}
+
+static void remove_half(struct bench *b)
+{
+    uint32_t *refs = tide_mem_array(b->count, sizeof(*refs));
+    uint32_t count = 0;
+    double start;
+
+    TIDE_ASSERT(refs != NULL);
+    for (uint32_t ref = 0; ref < b->count; ref++)
+        if (ref / SERIES_PER_TARGET % 2 == 0)
+            refs[count++] = ref;
+    start = now_ms();
+    tide_index_remove(b->index, refs, count);
+    print("remove", "ns/series", (now_ms() - start) * 1e6 / count);
+    tide_mem_free(refs);
+}
+
 static struct tide_matcher matcher(struct bench *b, enum tide_match_op op, const char *name,
                                    const char *value)
 {
@@ -182,17 +228,20 @@ static void selects(struct bench *b)
         tide_matcher_release(&m[i]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct bench b = {.count = 0};
 
-    prepare(&b);
+    prepare(&b, argc > 1 && strcmp(argv[1], "interleaved") == 0);
     if (tide_index_new(&b.index) != TIDE_OK)
         return 1;
     add_all(&b, "add");
     add_all(&b, "find");
     memory(&b);
     selects(&b);
+    checkpoint(&b);
+    memory(&b);
+    remove_half(&b);
     tide_index_free(b.index);
     tide_arena_free(b.arena);
     tide_mem_free(b.sets);

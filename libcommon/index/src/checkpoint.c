@@ -387,7 +387,7 @@ static enum tide_err read_one_series(struct restore *r, uint32_t ref_count)
     struct tide_index *index = r->index;
     const struct tide__shape *shape;
     const uint32_t *name_ids;
-    uint32_t gap, ref, key, shape_id;
+    uint32_t gap = 0, ref, key, shape_id = 0;
     enum tide_err err =
         read_below(r, ref_count - index->ref_count, "a reference is too high", &gap);
 
@@ -418,8 +418,8 @@ static enum tide_err read_one_series(struct restore *r, uint32_t ref_count)
 static enum tide_err read_series(struct restore *r, uint32_t ref_max)
 {
     struct tide_index *index = r->index;
-    uint32_t ref_count;
-    size_t count;
+    uint32_t ref_count = 0;
+    size_t count = 0;
     enum tide_err err =
         read_below(r, (uint64_t)ref_max + 1, "there are too many references", &ref_count);
 

@@ -190,7 +190,7 @@ static enum tide_err collect_small(struct tide__set *set, const struct tide__val
 static enum tide_err union_bitmaps(struct tide__set *set, const struct tide__values *values,
                                    size_t bitmaps, roaring_bitmap_t **out)
 {
-    const roaring_bitmap_t **all = tide_mem_array(bitmaps, sizeof(*all));
+    const roaring_bitmap_t **all = tide_mem_array(bitmaps, sizeof(void *));
     struct tide__postings_view view;
     size_t next = 0;
     enum tide_err err;

@@ -73,7 +73,7 @@ struct tide__symbols {
      * which is keyed. 0: none yet. */
     uint64_t seed;
     uint64_t dead_bytes; /* Held for values without series. */
-    /* Level below the head's lock. Shared: looks into orders; exclusive: makes them. Only tried,
+    /* Level 3 in docs/LOCKS.md. Shared: looks into orders; exclusive: makes them. Only tried,
      * never waited for: who does not get it does without an order. */
     pthread_rwlock_t order_lock;
 };

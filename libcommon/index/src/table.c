@@ -81,11 +81,11 @@ static enum tide_err part_grow(struct tide__table *table, struct tide__table_par
 static enum tide_err directory_double(struct tide__table *table)
 {
     uint32_t count = directory_count(table);
-    struct tide__table_part **all = tide_mem_array((size_t)count * 2, sizeof(*all));
+    struct tide__table_part **all = tide_mem_array((size_t)count * 2, sizeof(void *));
 
     if (all == NULL)
         return TIDE_ERR_NO_MEMORY;
-    for (uint32_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++)
         all[2 * i] = all[2 * i + 1] = table->depth == 0 ? table->parts.one : table->parts.all[i];
     if (table->depth > 0)
         tide_mem_free(table->parts.all);
@@ -205,7 +205,7 @@ uint64_t tide__table_bytes(const struct tide__table *table)
 
     if (table->depth == 0)
         return table->parts.one == NULL ? 0 : part_bytes(table->parts.one);
-    sum = directory_count(table) * sizeof(table->parts.all[0]);
+    sum = directory_count(table) * sizeof(void *);
     for (uint32_t i = 0; i < directory_count(table); i++)
         if (i == 0 || table->parts.all[i] != table->parts.all[i - 1])
             sum += part_bytes(table->parts.all[i]);
