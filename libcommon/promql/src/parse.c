@@ -645,7 +645,7 @@ static struct tide_expr *parse_unary(struct tide__parser *p)
     if (operand == NULL)
         return NULL;
     if (operand->kind == TIDE_EXPR_NUMBER) {
-        if (negate)
+        if (negate && !isnan(operand->u.number)) /* A NaN keeps its bits. */
             operand->u.number = -operand->u.number;
         operand->pos.start = op.pos.start;
         return operand;
@@ -679,7 +679,7 @@ static bool parse_fill_value(struct tide__parser *p, double *out)
     }
     if (!tide__parse_number(p, out))
         return false;
-    if (negate)
+    if (negate && !isnan(*out))
         *out = -*out;
     return tide__parse_expect(p, TOKEN_RIGHT_PAREN, "", "");
 }
@@ -820,7 +820,7 @@ static enum tide_err parse(struct tide_slice text, struct tide_arena *arena,
     out->text = tide_arena_copy(arena, text);
     if (out->text.ptr == NULL && text.len > 0)
         return tide_diag_err(diag, TIDE_ERR_NO_MEMORY, "out of memory while parsing the query");
-    p.lexer.text = out->text;
+    p.lexer.text = text.len > 0 ? out->text : TIDE_SLICE(""); /* Never a null pointer. */
     tide__parse_advance(&p);
     if (p.err == TIDE_OK && p.token.kind == TOKEN_EOF && !only_selector) {
         tide__parse_fail(&p, (struct tide_promql_range){0, 0}, "no expression found in input");

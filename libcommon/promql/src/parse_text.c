@@ -62,9 +62,11 @@ void tide__quote(struct tide_buf *out, struct tide_slice s)
     while (s.len > 0) {
         size_t width;
         uint32_t rune = tide__rune(s, &width);
-        char escape = rune == '"' ? '"' : short_escape(rune);
+        char escape = short_escape(rune);
 
-        if (escape != '\0')
+        if (rune == '"')
+            tide_buf_str(out, "\\\"");
+        else if (escape != '\0')
             tide_buf_printf(out, "\\%c", escape);
         else if (rune == TIDE__RUNE_BAD && width == 1)
             tide_buf_printf(out, "\\x%02x", (unsigned)s.ptr[0]);
@@ -84,9 +86,11 @@ void tide__quote(struct tide_buf *out, struct tide_slice s)
 
 void tide__quote_rune(uint32_t rune, char *text, size_t text_bytes)
 {
-    char escape = rune == '\'' ? '\'' : short_escape(rune);
+    char escape = short_escape(rune);
 
-    if (escape != '\0')
+    if (rune == '\'')
+        snprintf(text, text_bytes, "'\\''");
+    else if (escape != '\0')
         snprintf(text, text_bytes, "'\\%c'", escape);
     else if (!is_printable(rune))
         snprintf(text, text_bytes, rune < 0x80 ? "'\\x%02x'" : "'\\u%04x'", (unsigned)rune);

@@ -127,7 +127,8 @@ static struct tide_duration *parse_primary(struct tide__parser *p, const char *c
     }
 }
 
-/* A sign before an operand. A signed literal is a literal; a plus leaves no trace. */
+/* A sign before an operand. A signed literal is a literal. A plus is kept before parentheses only:
+ * after offset they would take in the operators that follow. */
 static struct tide_duration *apply_sign(struct tide__parser *p, struct tide__token sign,
                                         struct tide_duration *operand)
 {
@@ -142,8 +143,11 @@ static struct tide_duration *apply_sign(struct tide__parser *p, struct tide__tok
         operand->pos = pos;
         return operand;
     }
-    return sign.op == TIDE_OP_SUB ? new_duration(p, TIDE_DURATION_NEGATE, pos, operand, NULL)
-                                  : operand;
+    if (sign.op == TIDE_OP_SUB)
+        return new_duration(p, TIDE_DURATION_NEGATE, pos, operand, NULL);
+    return operand->op == TIDE_DURATION_PAREN
+               ? new_duration(p, TIDE_DURATION_PLUS, pos, operand, NULL)
+               : operand;
 }
 
 static bool is_sign(const struct tide__token *token)
@@ -268,6 +272,7 @@ static double duration_seconds(const struct tide_duration *duration,
         return (double)(times->end_ms - times->start_ms) / 1000.0;
     case TIDE_DURATION_NEGATE:
         return -lhs;
+    case TIDE_DURATION_PLUS:
     case TIDE_DURATION_PAREN:
         return lhs;
     case TIDE_DURATION_ADD:

@@ -65,7 +65,8 @@ static void print_duration(const struct tide_duration *duration, struct tide_buf
         tide_buf_str(out, "range()");
         return;
     case TIDE_DURATION_NEGATE:
-        tide_buf_byte(out, '-');
+    case TIDE_DURATION_PLUS:
+        tide_buf_byte(out, duration->op == TIDE_DURATION_NEGATE ? '-' : '+');
         print_duration(duration->lhs, out);
         return;
     case TIDE_DURATION_PAREN:
@@ -304,6 +305,18 @@ static void print_child(const struct tide_expr *expr, bool wanted, struct tide_b
         print_expr(expr, true, out);
 }
 
+/* `+Inf ^ x` would be +(Inf ^ x). */
+static void print_left(const struct tide_binary *binary, bool wanted, struct tide_buf *out)
+{
+    const struct tide_expr *lhs = binary->lhs;
+    bool infinite = lhs->kind == TIDE_EXPR_NUMBER && isinf(lhs->u.number) && lhs->u.number > 0;
+
+    if (wanted && infinite && binary->op == TIDE_OP_POW)
+        tide_buf_str(out, "Inf");
+    else
+        print_child(lhs, wanted, out);
+}
+
 /* Without its children only what the node itself adds to the text is printed. */
 static void print_expr(const struct tide_expr *expr, bool children, struct tide_buf *out)
 {
@@ -345,7 +358,7 @@ static void print_expr(const struct tide_expr *expr, bool children, struct tide_
         tide_buf_byte(out, ')');
         break;
     case TIDE_EXPR_BINARY:
-        print_child(expr->u.binary.lhs, children, out);
+        print_left(&expr->u.binary, children, out);
         tide_buf_byte(out, ' ');
         print_operator(&expr->u.binary, out);
         tide_buf_byte(out, ' ');

@@ -185,12 +185,15 @@ static void selector(struct generator *g, struct tide_buf *out)
 
 static void offset(struct generator *g, struct tide_buf *out)
 {
-    tide_buf_str(out, chance(g, 70) ? " offset " : " offset -");
+    static const char *const signs[] = {" offset ", " offset -", " offset +"};
+
     if (g->duration_expressions && chance(g, 30)) {
-        tide_buf_byte(out, '(');
+        /* Without a sign the operator after the selector would go on with the duration. */
+        tide_buf_printf(out, "%s(", signs[1 + generator_below(g, 2)]);
         duration_expression(g, 2, out);
         tide_buf_byte(out, ')');
     } else {
+        tide_buf_str(out, signs[generator_below(g, 3)]);
         duration_literal(g, out);
     }
 }

@@ -156,7 +156,9 @@ static void test_parse__accepts_durations_that_are_computed(void **state)
         {"a offset +step()", "a offset step()"},
         {"a offset (1h+step())", "a offset (1h + step())"},
         {"a offset -(5m*2)", "a offset -(5m * 2)"},
-        /* Only one operand belongs to the offset. */
+        {"a offset +(5m) * 2", NULL},
+        /* Only one operand belongs to the offset, but parentheses go on. */
+        {"a offset (5m) * 2", NULL},
         {"a offset 5m * 2", "a offset 5m * 2"},
         {"a offset 2 ^ 2", "a offset 2s ^ 2"},
         {"a offset min_of(step(),1s)+8", "a offset min_of(step(), 1s) + 8"},

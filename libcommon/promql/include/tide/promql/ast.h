@@ -84,6 +84,7 @@ enum tide_duration_op {
     TIDE_DURATION_STEP,   /* step(). */
     TIDE_DURATION_RANGE,  /* range(): end - start of the query. */
     TIDE_DURATION_NEGATE, /* -lhs. */
+    TIDE_DURATION_PLUS,   /* +(lhs): only before parentheses does a plus leave a trace. */
     TIDE_DURATION_PAREN,  /* (lhs). */
     TIDE_DURATION_ADD,
     TIDE_DURATION_SUB,
