@@ -417,6 +417,12 @@ static enum tide_err corrupt(struct tide_diag *diag, uint32_t group, const char 
                          (unsigned)group, what, (unsigned long long)index);
 }
 
+static enum tide_err corrupt_record(struct tide_diag *diag, uint32_t group, const char *what)
+{
+    return tide_diag_err(diag, TIDE_ERR_CORRUPT, "raft log: group %u: its %s record is corrupt",
+                         (unsigned)group, what);
+}
+
 static enum tide_err load_records(struct tide__db *db, uint32_t group, struct tide__stored *out,
                                   struct tide_diag *diag)
 {
@@ -433,7 +439,7 @@ static enum tide_err load_records(struct tide__db *db, uint32_t group, struct ti
         err = tide__meta_get(key, value, &meta);
         rocksdb_pinnableslice_destroy(pinned);
         if (err != TIDE_OK)
-            return corrupt(diag, group, "term record of replica", 1);
+            return corrupt_record(diag, group, "term");
         out->term = meta.term;
         out->vote = meta.vote;
     }
@@ -443,7 +449,7 @@ static enum tide_err load_records(struct tide__db *db, uint32_t group, struct ti
         return err;
     err = tide__snapshot_get(key, value, &out->snapshot);
     rocksdb_pinnableslice_destroy(pinned);
-    return err == TIDE_ERR_CORRUPT ? corrupt(diag, group, "checkpoint record of replica", 1) : err;
+    return err == TIDE_ERR_CORRUPT ? corrupt_record(diag, group, "checkpoint") : err;
 }
 
 static enum tide_err load_bounds(struct tide__db *db, uint32_t group, struct tide__stored *out,

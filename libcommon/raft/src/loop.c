@@ -220,9 +220,11 @@ static enum tide_err hook_load(void *context, uint64_t index, struct tide__entry
                       (unsigned long long)index);
         err = TIDE_ERR_CORRUPT;
     }
-    if (err != TIDE_OK)
+    if (err != TIDE_OK) {
         tide_log(TIDE_LOG_ERROR, "raft", "an entry cannot be read", "group=%u reason=%s",
                  (unsigned)group->id, diag.text);
+        tide_diag_set(group->diag, "%s", diag.text);
+    }
     return err;
 }
 
@@ -443,7 +445,9 @@ static enum tide_err group_start(struct tide_raft_group *group, const struct tid
                              (unsigned)group->id, (unsigned long long)group->applied,
                              (unsigned long long)stored->last);
     group->dead = false;
+    group->diag = diag;
     err = tide__group_open(&options, stored, &self, now_ms(), &group->core, diag);
+    group->diag = NULL;
     if (err == TIDE_OK) {
         struct tide__group_status status;
 
@@ -592,14 +596,17 @@ static void call_run(struct tide__loop *loop, struct tide__call *call)
 
     switch (call->kind) {
     case TIDE__CALL_ATTACH:
-        group->sizes_first = group->applied + 1;
+        /* Also when it fails: operations of its may be on their way. */
+        group->attached = true;
+        group->next = loop->groups;
+        loop->groups = group;
         /* A life that ended meanwhile has been announced already: it must not be waited for. */
         err = group->life == tide__wal_life(loop->node->wal)
                   ? group_start(group, call->stored, call->diag)
                   : TIDE_ERR_UNAVAILABLE;
-        if (err == TIDE_OK) {
-            group->next = loop->groups;
-            loop->groups = group;
+        if (err != TIDE_OK) {
+            group->failed = err;
+            group_shut(group, err);
         }
         break;
     case TIDE__CALL_RUN:

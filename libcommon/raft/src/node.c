@@ -182,7 +182,7 @@ enum tide_err tide_raft_group_open(struct tide_raft_node *node, uint32_t id,
 
 fail:
     tide__stored_deinit(&stored);
-    if (group != NULL) {
+    if (group != NULL && !group->attached) {
         pthread_mutex_destroy(&group->lock);
         pthread_cond_destroy(&group->changed);
         tide_mem_free(group);

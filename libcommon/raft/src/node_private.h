@@ -59,7 +59,9 @@ struct tide_raft_group {
 
     struct tide__group *core; /* NULL: closed, to be opened again. */
     uint64_t life;
-    bool dead;     /* The core said so. */
+    bool attached;          /* Its loop has it, and frees it. */
+    struct tide_diag *diag; /* Of who opens it, while it is being opened. */
+    bool dead;              /* The core said so. */
     bool has_work; /* Committed entries wait to be applied. */
     bool applied_some;
     uint64_t applied;         /* What the application holds. */

@@ -20,9 +20,11 @@
  */
 #define COMPACT_BYTES_MIN ((uint64_t)64 << 20)
 #define COMPACT_CHECK_MS 1000
-/* Opening writes a manifest and a new write-ahead log. With this much set aside, and given up when
+/* Opening writes a manifest and a new write-ahead log. RocksDB ends the process when the disk fills
+ * up meanwhile, so it is not tried with less than this. The ballast sets as much aside: given up when
  * it is needed, a full disk does not keep the log from being read. */
-#define BALLAST_BYTES ((off_t)2 << 20)
+#define OPEN_BYTES_MIN ((uint64_t)2 << 20)
+#define BALLAST_BYTES ((off_t)4 << 20)
 #define BALLAST_NAME "BALLAST"
 #define PATH_BYTES 4096
 
@@ -72,7 +74,7 @@ static void ballast_make(const struct tide__wal *wal)
     int fd;
 
     if (tide_file_free_bytes(wal->dir, &free_bytes, NULL) != TIDE_OK ||
-        free_bytes < 2 * (uint64_t)BALLAST_BYTES)
+        free_bytes < 4 * (uint64_t)BALLAST_BYTES)
         return;
     ballast_path(wal, path);
     fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
@@ -94,15 +96,21 @@ static void ballast_drop(const struct tide__wal *wal)
 /* Opens the database, on a full disk with the ballast's room. */
 static enum tide_err open_db(struct tide__wal *wal, struct tide_diag *diag)
 {
-    struct tide_diag first = {""};
-    enum tide_err err = tide__db_open(wal->dir, wal->sync, &wal->db, &first);
+    uint64_t free_bytes;
+    enum tide_err err = tide_file_free_bytes(wal->dir, &free_bytes, diag);
 
-    if (err == TIDE_ERR_DISK_FULL) {
+    if (err == TIDE_OK && free_bytes < OPEN_BYTES_MIN) {
         ballast_drop(wal);
-        err = tide__db_open(wal->dir, wal->sync, &wal->db, diag);
-    } else if (err != TIDE_OK) {
-        tide_diag_set(diag, "%s", first.text);
+        err = tide_file_free_bytes(wal->dir, &free_bytes, diag);
     }
+    if (err != TIDE_OK)
+        return err;
+    if (free_bytes < OPEN_BYTES_MIN)
+        return tide_diag_err(diag, TIDE_ERR_DISK_FULL,
+                             "raft log: %llu bytes are free in %s, opening it needs %llu",
+                             (unsigned long long)free_bytes, wal->dir,
+                             (unsigned long long)OPEN_BYTES_MIN);
+    err = tide__db_open(wal->dir, wal->sync, &wal->db, diag);
     if (err == TIDE_OK)
         ballast_make(wal);
     return err;
