@@ -155,7 +155,7 @@ static enum tide_err pick_rows(struct whole *w, uint64_t *chosen, struct pick *p
     enum tide_aggregate op = w->agg->op;
 
     for (size_t s = 0; s < w->in->step_count; s++) {
-        size_t k;
+        size_t k = 0;
         enum tide_err err = count_param(w, s, &k);
 
         if (err == TIDE_OK)

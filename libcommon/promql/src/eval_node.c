@@ -450,7 +450,7 @@ static enum tide_err eval_fixed(struct tide__eval *eval, const struct tide_expr 
                                 struct tide__matrix **out)
 {
     const struct tide__grid *grid = eval->grid;
-    const struct tide__grid *single;
+    const struct tide__grid *single = NULL;
     struct tide__matrix *one;
     enum tide_err err = tide__grid_new(eval, grid->start_ms, grid->step_ms, 1, &single);
 

@@ -333,7 +333,7 @@ enum tide_err tide__stream_labels(const struct tide__stream *stream, unsigned sl
 
 /* Batches that may be done but not committed, per thread: bounds the memory of partial results when
  * one thread falls behind. */
-#define UNCOMMITTED_PER_THREAD 4
+#define UNCOMMITTED_PER_THREAD 16
 
 struct stream_job {
     struct tide__stream *stream;
