@@ -11,17 +11,21 @@
 struct tide_head;
 
 struct tide_head_options {
-    int64_t partition_ms;   /* Chunks never cross a multiple of this. Default 2 h. */
+    int64_t partition_ms; /* Chunks never cross a multiple of this; 1 to INT32_MAX. Default 2 h. */
     uint32_t chunk_samples; /* Samples after which a chunk is cut, about: staggered by series.
-                               Default 120. */
+                               2 to 1,024. Default 120. */
     uint32_t series_max;    /* Series this head may hold; more are refused with TIDE_ERR_LIMIT. */
 };
 extern const struct tide_head_options tide_head_options_default;
+
+/* Samples with timestamps farther from 1970 than this (146 million years) are refused. */
+#define TIDE_HEAD_TIME_MS_MAX ((int64_t)1 << 62)
 
 /* Threads: one writer (the shard's applier) and any number of readers at once; the head locks
  * itself (docs/LOCKS.md). No call holds the lock for longer than a slice of work of about a
  * millisecond, except tide_head_freeze(). An empty head takes a few KiB: a node has shards times
  * tenants of them. */
+/* Errors: TIDE_ERR_INVALID (an option out of range), TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide_head_new(const struct tide_head_options *options,
                                               struct tide_head **out);
 void tide_head_free(struct tide_head *head);
@@ -44,21 +48,25 @@ struct tide_head_rejects {
 /* Appends count samples given as columns. A sample that is there already with the same bits is
  * accepted and changes nothing; one with other bits at the same timestamp is rejected
  * (DUPLICATE_TIMESTAMP), one with a timestamp before oldest_ms too (TOO_OLD), one with an unknown
- * reference too (NOT_FOUND). Any order of time is accepted. Errors: TIDE_ERR_NO_MEMORY only; then
- * the head is unusable and the process must end. */
+ * reference too (NOT_FOUND). Any order of time is accepted. The lock is given away now and then:
+ * readers may see the first part of a call. Errors: TIDE_ERR_NO_MEMORY; TIDE_ERR_CORRUPT, only
+ * after restoring a checkpoint that nobody sound wrote. Then the head is unusable and the process
+ * must end. */
 TIDE_CHECK_RESULT enum tide_err tide_head_append(struct tide_head *head, const uint32_t *refs,
                                                  const int64_t *times_ms, const uint64_t *bits,
                                                  size_t count, int64_t oldest_ms,
                                                  struct tide_head_rejects *rejects);
 
-/* Drops all samples before ts_ms that stand in whole chunks, and series left without any. */
+/* Drops the partitions that end at or before before_ms, with all their samples, and the series left
+ * without any. A before_ms inside a partition drops nothing of it. Errors: TIDE_ERR_NO_MEMORY, as
+ * above. */
 TIDE_CHECK_RESULT enum tide_err tide_head_truncate(struct tide_head *head, int64_t before_ms);
 
 /* ---- Readers ---- */
 
 /* Series that satisfy all matchers, in an order that depends on the content only (rising identity).
- * Implements tide_source.select for one head; the set keeps the head alive only as long as its
- * owner does. */
+ * Series whose newest sample is before mint_ms are left out. Implements tide_source.select for one
+ * head, which must outlive the set. */
 TIDE_CHECK_RESULT enum tide_err tide_head_select(struct tide_head *head,
                                                  const struct tide_select *select,
                                                  struct tide_query_limits *limits,
@@ -81,7 +89,8 @@ struct tide_head_stats {
     uint64_t samples; /* Held now, late ones included. */
     uint64_t chunks;  /* Sealed. */
     uint64_t label_pairs;
-    int64_t min_ms, max_ms; /* INT64_MAX, INT64_MIN when empty. */
+    int64_t min_ms, max_ms; /* INT64_MAX, INT64_MIN when empty. After tide_head_truncate() min_ms
+                               may be as early as the oldest partition left. */
     /* Memory by purpose, in bytes. */
     uint64_t bytes_records, bytes_open, bytes_sealed, bytes_columns, bytes_late, bytes_labels,
         bytes_postings;
@@ -111,13 +120,15 @@ TIDE_CHECK_RESULT enum tide_err tide_head_cardinality(struct tide_head *head,
 struct tide_head_frozen;
 TIDE_CHECK_RESULT enum tide_err tide_head_freeze(struct tide_head *head,
                                                  struct tide_head_frozen **out);
-/* Writes it; any thread. Layout: docs/format/checkpoint.md. */
+/* Writes it, once; any thread. The same state gives the same bytes, whatever led to it. Layout:
+ * docs/format/checkpoint.md. */
 TIDE_CHECK_RESULT enum tide_err tide_head_frozen_write(struct tide_head_frozen *frozen,
                                                        struct tide_file_writer *writer,
                                                        struct tide_diag *diag);
-void tide_head_frozen_free(struct tide_head_frozen *frozen);
-/* Reads what frozen_write wrote into a new head. Indexes are rebuilt. Never trusts a byte.
- * Errors: TIDE_ERR_CORRUPT with diag, TIDE_ERR_NO_MEMORY. */
+void tide_head_frozen_free(struct tide_head_frozen *frozen); /* Any thread; before the head. */
+/* Reads what frozen_write wrote into a new head; the reader then stands after it. The partitions
+ * are as long as they were, whatever options say. Indexes are rebuilt. Never trusts a byte, and
+ * keeps none. Errors: TIDE_ERR_CORRUPT with diag, TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide_head_restore(const struct tide_head_options *options,
                                                   struct tide_reader *reader,
                                                   struct tide_head **out, struct tide_diag *diag);
