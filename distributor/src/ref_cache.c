@@ -74,34 +74,37 @@ void tide__ref_cache_end(struct tide_ref_cache *cache)
     pthread_rwlock_unlock(&cache->table_lock);
 }
 
-/* The slot of the key, or the empty one where it would go: the table is never full. */
-static struct slot *find(struct slot *slots, size_t mask, struct tide_hash128 key)
+/* The slot of the key, and *packed what it held when its tag was seen; or the empty slot where the
+ * key would go, and false. That slot may be another key's a moment later, so whoever reads must not
+ * look at it again. The table is never full. */
+static bool find(struct slot *slots, size_t mask, struct tide_hash128 key, struct slot **slot,
+                 uint64_t *packed)
 {
     const uint64_t tag = tag_of(key);
 
     for (size_t i = (size_t)tag & mask;; i = (i + 1) & mask) {
-        struct slot *slot = &slots[i];
         /* Acquire pairs with the release in put(): packed belongs to the tag that was seen. */
-        uint64_t seen = atomic_load_explicit(&slot->tag, memory_order_acquire);
+        uint64_t seen = atomic_load_explicit(&slots[i].tag, memory_order_acquire);
 
+        *slot = &slots[i];
         if (seen == 0)
-            return slot;
-        if (seen == tag && ((atomic_load_explicit(&slot->packed, memory_order_relaxed) ^ key.lo) &
-                            CHECK_MASK) == 0)
-            return slot;
+            return false;
+        if (seen != tag)
+            continue;
+        *packed = atomic_load_explicit(&slots[i].packed, memory_order_relaxed);
+        if (((*packed ^ key.lo) & CHECK_MASK) == 0)
+            return true;
     }
 }
 
 bool tide__ref_cache_get(const struct tide_ref_cache *cache, struct tide_hash128 key,
                          uint32_t *shard, uint32_t *ref)
 {
-    struct slot *slot = find(cache->slots, cache->mask, key);
+    struct slot *slot;
     uint64_t packed;
 
-    if (atomic_load_explicit(&slot->tag, memory_order_relaxed) == 0)
+    if (!find(cache->slots, cache->mask, key, &slot, &packed))
         return false;
-    /* Relaxed: find() has acquired the tag already. */
-    packed = atomic_load_explicit(&slot->packed, memory_order_relaxed);
     *shard = (uint32_t)(packed >> 32) & (TIDE_REF_CACHE_SHARDS_MAX - 1);
     *ref = (uint32_t)packed;
     return true;
@@ -150,6 +153,7 @@ void tide__ref_cache_put(struct tide_ref_cache *cache, struct tide_hash128 key, 
                          uint32_t ref)
 {
     struct slot *slot;
+    uint64_t packed;
 
     TIDE_ASSERT(shard < TIDE_REF_CACHE_SHARDS_MAX);
     pthread_mutex_lock(&cache->insert_lock);
@@ -157,8 +161,7 @@ void tide__ref_cache_put(struct tide_ref_cache *cache, struct tide_hash128 key, 
         grow_locked(cache);
     /* Without memory to grow, the table fills to all but one slot, which ends every probe. */
     if (cache->count < cache->mask) {
-        slot = find(cache->slots, cache->mask, key);
-        if (atomic_load_explicit(&slot->tag, memory_order_relaxed) == 0)
+        if (!find(cache->slots, cache->mask, key, &slot, &packed))
             cache->count++;
         atomic_store_explicit(&slot->packed, (key.lo & CHECK_MASK) | ((uint64_t)shard << 32) | ref,
                               memory_order_relaxed);
