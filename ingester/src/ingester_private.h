@@ -1,0 +1,105 @@
+/* The parts of the ingester: opening and closing (ingester.c), one shard and how it applies its log
+ * (shard.c), its checkpoint files (checkpoint.c), and reading over all shards (source.c,
+ * series_set.c). */
+#ifndef TIDE_INGESTER_PRIVATE_H
+#define TIDE_INGESTER_PRIVATE_H
+
+#include "tide/head/exemplars.h"
+#include "tide/head/head.h"
+#include "tide/head/metadata.h"
+#include "tide/ingester/ingester.h"
+#include "tide/raft/node.h"
+
+#include <pthread.h>
+
+/* What one shard holds of one tenant. Made when the log first mentions it; lives as long as the
+ * shard. */
+struct tenant {
+    struct tenant *next; /* In its bucket. */
+    struct tide_slice name;
+    struct tide_head *head;
+    struct tide_exemplars *exemplars;
+    struct tide_metadata_store *metadata;
+};
+
+#define TENANT_BUCKETS 256u
+
+struct shard {
+    struct tide_ingester *ingester;
+    uint32_t id; /* From 0; its Raft group is id + 1. */
+    struct tide_raft_group *group;
+
+    pthread_rwlock_t tenants_lock; /* Level 1 in docs/LOCKS.md. The applier writes, readers read. */
+    struct tenant *tenants[TENANT_BUCKETS];
+    uint32_t tenant_count;
+
+    /* The applier's own: its loop thread, or whoever opens the shard before that. */
+    struct tide_arena *arena;
+    struct tide_buf refs;     /* uint32_t */
+    struct tide_buf new_refs; /* uint32_t */
+    struct tide_head_rejects rejects;
+    int64_t now_ms;       /* Newest sender's clock in the log. */
+    int64_t truncated_ms; /* Everything before it has been dropped. */
+
+    /* The checkpointing thread's own. */
+    uint64_t checkpoint_bytes; /* Size of the last file. */
+    char checkpoint_name[64];  /* "" when there is none. */
+};
+
+struct tide_ingester {
+    struct tide_ingester_options options;
+    char *data_dir;
+    uint64_t identity_seed;
+    struct tide_raft_node *node;
+    struct shard *shards; /* options.shard_count */
+    struct tide_push_sink sink;
+    struct tide_source source;
+
+    pthread_mutex_t lock; /* Level 0: held while a checkpoint is taken; guards the fields up to the
+                             blank line. */
+    bool stopping;
+
+    pthread_cond_t wake;
+    pthread_t checkpoint_thread;
+    bool checkpoint_thread_runs;
+};
+
+/* ---- shard.c ---- */
+
+TIDE_CHECK_RESULT enum tide_err tide__shard_init(struct shard *shard,
+                                                 struct tide_ingester *ingester, uint32_t id);
+void tide__shard_deinit(struct shard *shard);
+/* Its callbacks for the Raft group. */
+struct tide_raft_app tide__shard_app(struct shard *shard);
+/* The tenant, or NULL when the shard has nothing of it. Threads: any. */
+struct tenant *tide__shard_tenant(struct shard *shard, struct tide_slice name);
+/* Adds a tenant that is not there yet. head: NULL makes an empty one; else it is taken over on
+ * TIDE_OK. Errors: TIDE_ERR_LIMIT, TIDE_ERR_NO_MEMORY. */
+TIDE_CHECK_RESULT enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name,
+                                                       struct tide_head *head, struct tenant **out);
+struct tide_head_options tide__shard_head_options(const struct tide_ingester *ingester);
+/* Implements tide_push_sink.push; context is the ingester. */
+void tide__shard_push(void *context, uint32_t shard, struct tide_buf *bytes, tide_push_done done,
+                      void *done_context);
+
+/* ---- checkpoint.c ---- */
+
+/* Writes a checkpoint of the shard's state at its applied index and drops the log before it. Under
+ * ingester->lock. */
+TIDE_CHECK_RESULT enum tide_err tide__checkpoint_take(struct shard *shard, struct tide_diag *diag);
+/* Implements tide_raft_app.restore; context is the shard. */
+enum tide_err tide__checkpoint_restore(void *context, uint64_t index, struct tide_slice manifest,
+                                       struct tide_diag *diag);
+/* Removes checkpoint files that no manifest names: left by a crash between writing one and naming
+ * it. */
+void tide__checkpoint_sweep(const struct shard *shard);
+
+/* ---- source.c, series_set.c ---- */
+
+struct tide_source tide__source(struct tide_ingester *ingester);
+/* One set over the sets of all shards. Takes over the parts, also when it fails. */
+TIDE_CHECK_RESULT enum tide_err tide__series_set_join(struct tide_series_set **parts,
+                                                      size_t part_count,
+                                                      struct tide_series_set **out);
+
+#endif

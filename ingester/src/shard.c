@@ -1,0 +1,356 @@
+#include "ingester_private.h"
+
+#include "tide/base/assert.h"
+#include "tide/base/log.h"
+#include "tide/base/mem.h"
+#include "tide/base/metrics.h"
+
+TIDE_COUNTER(applied_samples, "tide_ingester_samples_applied_total", "",
+             "Samples applied from the log, repeated and refused ones included.");
+TIDE_COUNTER(applied_rejects, "tide_ingester_samples_refused_total", "",
+             "Samples refused when they were applied: another value at their timestamp, too old, "
+             "over a limit.");
+TIDE_COUNTER(applied_pushes, "tide_ingester_pushes_applied_total", "",
+             "Pushes applied from the log.");
+TIDE_COUNTER(series_created, "tide_ingester_series_created_total", "", "Series made.");
+
+/* Largest decoded push: its columns once more, with the labels and exemplars unpacked beside them.
+ */
+#define APPLY_ARENA_BYTES_MAX (4u * TIDE_PUSH_BYTES_MAX)
+
+/* Samples are dropped in steps of this, so that retention costs nothing between them. */
+#define TRUNCATE_STEP_MS (10 * 60 * 1000)
+
+/* Who waits for one push. */
+struct push_token {
+    tide_push_done done;
+    void *context;
+};
+
+struct tide_head_options tide__shard_head_options(const struct tide_ingester *ingester)
+{
+    struct tide_head_options options = tide_head_options_default;
+
+    if (ingester->options.series_per_tenant_max > 0) {
+        /* Hashing spreads series evenly but not exactly: an eighth more for each shard. */
+        uint64_t max = ingester->options.series_per_tenant_max / ingester->options.shard_count;
+
+        max += max / 8 + 1;
+        options.series_max = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
+    }
+    return options;
+}
+
+enum tide_err tide__shard_init(struct shard *shard, struct tide_ingester *ingester, uint32_t id)
+{
+    shard->ingester = ingester;
+    shard->id = id;
+    shard->now_ms = INT64_MIN;
+    shard->truncated_ms = INT64_MIN;
+    shard->arena = tide_arena_new(APPLY_ARENA_BYTES_MAX);
+    if (shard->arena == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    pthread_rwlock_init(&shard->tenants_lock, NULL);
+    return TIDE_OK;
+}
+
+static void tenant_free(struct tenant *tenant)
+{
+    if (tenant == NULL)
+        return;
+    tide_head_free(tenant->head);
+    tide_exemplars_free(tenant->exemplars);
+    tide_metadata_store_free(tenant->metadata);
+    tide_mem_free(tenant);
+}
+
+void tide__shard_deinit(struct shard *shard)
+{
+    if (shard->arena == NULL)
+        return; /* Never initialised. */
+    for (size_t i = 0; i < TENANT_BUCKETS; i++) {
+        while (shard->tenants[i] != NULL) {
+            struct tenant *tenant = shard->tenants[i];
+
+            shard->tenants[i] = tenant->next;
+            tenant_free(tenant);
+        }
+    }
+    pthread_rwlock_destroy(&shard->tenants_lock);
+    tide_arena_free(shard->arena);
+    tide_buf_deinit(&shard->refs);
+    tide_buf_deinit(&shard->new_refs);
+    tide_mem_free(shard->rejects.items);
+}
+
+static struct tenant **bucket_of(struct shard *shard, struct tide_slice name)
+{
+    return &shard->tenants[tide_hash64(name, 0) % TENANT_BUCKETS];
+}
+
+struct tenant *tide__shard_tenant(struct shard *shard, struct tide_slice name)
+{
+    struct tenant *tenant;
+
+    pthread_rwlock_rdlock(&shard->tenants_lock);
+    tenant = *bucket_of(shard, name);
+    while (tenant != NULL && !tide_slice_eq(tenant->name, name))
+        tenant = tenant->next;
+    pthread_rwlock_unlock(&shard->tenants_lock);
+    return tenant;
+}
+
+enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name,
+                                     struct tide_head *head, struct tenant **out)
+{
+    const struct tide_ingester *ingester = shard->ingester;
+    const struct tide_head_options head_options = tide__shard_head_options(ingester);
+    struct tenant **bucket = bucket_of(shard, name);
+    struct tenant *tenant;
+    enum tide_err err;
+
+    if (shard->tenant_count >= ingester->options.tenants_max)
+        return TIDE_ERR_LIMIT;
+    tenant = tide_mem_new(sizeof(*tenant) + name.len);
+    if (tenant == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    memcpy(tenant + 1, name.ptr, name.len);
+    tenant->name = (struct tide_slice){(const uint8_t *)(tenant + 1), name.len};
+    err = tide_exemplars_new(ingester->options.exemplars_max / ingester->options.shard_count + 1,
+                             &tenant->exemplars);
+    if (err == TIDE_OK)
+        err = tide_metadata_store_new(&tenant->metadata);
+    if (err == TIDE_OK && head == NULL)
+        err = tide_head_new(&head_options, &tenant->head);
+    if (err != TIDE_OK) {
+        tenant_free(tenant);
+        return err;
+    }
+    if (head != NULL)
+        tenant->head = head;
+    pthread_rwlock_wrlock(&shard->tenants_lock);
+    tenant->next = *bucket;
+    *bucket = tenant;
+    shard->tenant_count++;
+    pthread_rwlock_unlock(&shard->tenants_lock);
+    *out = tenant;
+    return TIDE_OK;
+}
+
+/* ---- Applying ---- */
+
+static void answer(struct push_token *token, const struct tide_push_result *result)
+{
+    if (token == NULL)
+        return; /* Replayed, or proposed by another process: nobody waits here. */
+    token->done(token->context, result);
+    tide_mem_free(token);
+}
+
+/* Drops what the retention no longer covers. Time comes from the log, so that every replica drops
+ * the same. */
+static enum tide_err truncate_old(struct shard *shard, int64_t now_ms)
+{
+    const int64_t retention_ms = shard->ingester->options.retention_ms;
+    int64_t before_ms;
+
+    if (now_ms <= shard->now_ms)
+        return TIDE_OK;
+    shard->now_ms = now_ms;
+    if (retention_ms == 0 || now_ms < INT64_MIN + retention_ms)
+        return TIDE_OK;
+    before_ms = now_ms - retention_ms;
+    before_ms -= before_ms % TRUNCATE_STEP_MS;
+    if (before_ms <= shard->truncated_ms)
+        return TIDE_OK;
+    shard->truncated_ms = before_ms;
+    for (size_t i = 0; i < TENANT_BUCKETS; i++) {
+        for (struct tenant *tenant = shard->tenants[i]; tenant != NULL; tenant = tenant->next) {
+            enum tide_err err = tide_head_truncate(tenant->head, before_ms);
+
+            if (err != TIDE_OK)
+                return err;
+        }
+    }
+    return TIDE_OK;
+}
+
+/* Gives every new series its reference; *refs becomes the column with those in place of
+ * TIDE_PUSH_NEW. */
+static enum tide_err resolve(struct shard *shard, struct tenant *tenant,
+                             const struct tide_push *push, const uint32_t **refs)
+{
+    uint32_t *new_refs, *column;
+
+    shard->new_refs.len = 0;
+    *refs = push->refs;
+    if (push->series_count == 0)
+        return TIDE_OK;
+    shard->refs.len = 0;
+    new_refs = (uint32_t *)(void *)tide_buf_reserve(&shard->new_refs,
+                                                    push->series_count * sizeof(uint32_t));
+    column = (uint32_t *)(void *)tide_buf_reserve(&shard->refs,
+                                                  push->sample_count * sizeof(uint32_t) + 1);
+    if (new_refs == NULL || column == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < push->series_count; i++) {
+        enum tide_err err = tide_head_series(tenant->head, push->series[i].identity,
+                                             push->series[i].labels, &new_refs[i]);
+
+        if (err == TIDE_ERR_LIMIT)
+            new_refs[i] = TIDE_PUSH_NEW;
+        else if (err != TIDE_OK)
+            return err;
+    }
+    shard->new_refs.len = push->series_count * sizeof(uint32_t);
+    tide_metric_add(&series_created, push->series_count);
+    for (uint32_t i = 0; i < push->sample_count; i++)
+        column[i] = (push->refs[i] & TIDE_PUSH_NEW) != 0 ? new_refs[push->refs[i] & ~TIDE_PUSH_NEW]
+                                                         : push->refs[i];
+    *refs = column;
+    return TIDE_OK;
+}
+
+/* The head knows no reference TIDE_PUSH_NEW and answers NOT_FOUND for it: these samples are over
+ * the series limit. */
+static void relabel_limit(struct shard *shard, const uint32_t *refs)
+{
+    for (size_t i = 0; i < shard->rejects.count; i++) {
+        if (refs[shard->rejects.items[i].index] == TIDE_PUSH_NEW)
+            shard->rejects.items[i].why = TIDE_ERR_LIMIT;
+    }
+}
+
+static enum tide_err apply_exemplars(struct shard *shard, struct tenant *tenant,
+                                     const struct tide_push *push, uint32_t *rejected)
+{
+    const uint32_t *new_refs = (const uint32_t *)(const void *)shard->new_refs.ptr;
+
+    for (uint32_t i = 0; i < push->exemplar_count; i++) {
+        uint32_t ref = push->exemplars[i].ref;
+        enum tide_err err;
+
+        if ((ref & TIDE_PUSH_NEW) != 0)
+            ref = new_refs[ref & ~TIDE_PUSH_NEW];
+        if (ref == TIDE_PUSH_NEW) {
+            (*rejected)++;
+            continue;
+        }
+        err = tide_exemplars_add(tenant->exemplars, ref, &push->exemplars[i].exemplar);
+        if (err == TIDE_ERR_NO_MEMORY)
+            return err;
+        if (err != TIDE_OK)
+            (*rejected)++;
+    }
+    return TIDE_OK;
+}
+
+/* A metric's metadata that does not fit is dropped: it is help for people, not data. */
+static enum tide_err apply_metadata(struct tenant *tenant, const struct tide_push *push)
+{
+    for (uint32_t i = 0; i < push->metadata_count; i++) {
+        enum tide_err err = tide_metadata_store_set(tenant->metadata, &push->metadata[i]);
+
+        if (err == TIDE_ERR_NO_MEMORY)
+            return err;
+    }
+    return TIDE_OK;
+}
+
+static enum tide_err apply_push(struct shard *shard, struct tenant *tenant,
+                                const struct tide_push *push, struct tide_push_result *result)
+{
+    const int64_t retention_ms = shard->ingester->options.retention_ms;
+    const int64_t oldest_ms = retention_ms == 0 ? INT64_MIN : shard->now_ms - retention_ms;
+    const uint32_t *refs;
+    enum tide_err err = resolve(shard, tenant, push, &refs);
+
+    shard->rejects.count = 0;
+    if (err == TIDE_OK)
+        err = tide_head_append(tenant->head, refs, push->times_ms, push->bits, push->sample_count,
+                               oldest_ms, &shard->rejects);
+    if (err == TIDE_OK)
+        err = apply_exemplars(shard, tenant, push, &result->exemplar_reject_count);
+    if (err == TIDE_OK)
+        err = apply_metadata(tenant, push);
+    if (err != TIDE_OK)
+        return err;
+    relabel_limit(shard, refs);
+    result->new_refs = (const uint32_t *)(const void *)shard->new_refs.ptr;
+    result->new_ref_count = push->series_count;
+    result->rejects = shard->rejects.items;
+    result->reject_count = (uint32_t)shard->rejects.count;
+    tide_metric_add(&applied_samples, push->sample_count);
+    tide_metric_add(&applied_rejects, (int64_t)shard->rejects.count);
+    tide_metric_add(&applied_pushes, 1);
+    return TIDE_OK;
+}
+
+/* Implements tide_raft_app.apply. */
+static enum tide_err shard_apply(void *context, uint64_t index, struct tide_slice item, void *token)
+{
+    struct shard *shard = context;
+    struct tide_push_result result = {.err = TIDE_OK};
+    struct tenant *tenant;
+    struct tide_push push;
+    enum tide_err err;
+
+    (void)index;
+    tide_arena_reset(shard->arena);
+    err = tide_push_decode(item, shard->arena, &push);
+    if (err == TIDE_OK)
+        err = truncate_old(shard, push.now_ms);
+    if (err != TIDE_OK)
+        return err;
+    tenant = tide__shard_tenant(shard, push.tenant);
+    if (tenant == NULL) {
+        err = tide__shard_tenant_add(shard, push.tenant, NULL, &tenant);
+        if (err == TIDE_ERR_LIMIT) {
+            result.err = TIDE_ERR_LIMIT;
+            answer(token, &result);
+            return TIDE_OK;
+        }
+        if (err != TIDE_OK)
+            return err;
+    }
+    err = apply_push(shard, tenant, &push, &result);
+    if (err != TIDE_OK)
+        return err;
+    answer(token, &result);
+    return TIDE_OK;
+}
+
+/* Implements tide_raft_app.failed. */
+static void shard_failed(void *context, void *token, enum tide_err err)
+{
+    const struct tide_push_result result = {.err = err};
+
+    (void)context;
+    answer(token, &result);
+}
+
+struct tide_raft_app tide__shard_app(struct shard *shard)
+{
+    return (struct tide_raft_app){.context = shard,
+                                  .apply = shard_apply,
+                                  .restore = tide__checkpoint_restore,
+                                  .failed = shard_failed};
+}
+
+void tide__shard_push(void *context, uint32_t shard, struct tide_buf *bytes, tide_push_done done,
+                      void *done_context)
+{
+    struct tide_ingester *ingester = context;
+    struct push_token *token = tide_mem_alloc(sizeof(*token));
+
+    TIDE_ASSERT(shard < ingester->options.shard_count);
+    if (token == NULL) {
+        const struct tide_push_result result = {.err = TIDE_ERR_NO_MEMORY};
+
+        tide_buf_deinit(bytes);
+        done(done_context, &result);
+        return;
+    }
+    *token = (struct push_token){done, done_context};
+    tide_raft_propose(ingester->shards[shard].group, bytes, token);
+}

@@ -1,0 +1,104 @@
+/* The parts of the querier: parameters (params.c), answers (answer.c), and the calls: queries
+ * (query.c), series and labels (series.c), metadata, exemplars and text (lookup.c), status
+ * (status.c). */
+#ifndef TIDE_QUERIER_PRIVATE_H
+#define TIDE_QUERIER_PRIVATE_H
+
+#include "tide/http/json.h"
+#include "tide/promql/parse.h"
+#include "tide/querier/querier.h"
+
+struct tide_querier {
+    struct tide_querier_options options;
+    int64_t started_ms;
+};
+
+/* What every call works with; lives from the handler's begin to its end. */
+struct call {
+    struct tide_querier *querier;
+    struct tide_http_exchange *x;
+    struct tide_slice tenant;
+    struct tide_arena *arena;
+    struct tide_query_limits limits;
+    struct tide_diag diag;
+};
+
+/* Fills in the call: tenant, arena, deadline from the timeout parameter, cancellation when the
+ * client goes. On failure it has answered, and nothing is left to do. */
+TIDE_CHECK_RESULT enum tide_err tide__call_begin(struct call *call, struct tide_querier *querier,
+                                                 struct tide_http_exchange *x);
+/* Frees what begin made. After the answer. */
+void tide__call_end(struct call *call);
+/* Answers with the error envelope: call->diag, or the error's own text. */
+void tide__call_fail(struct call *call, enum tide_err err);
+
+/* ---- params.c ---- */
+
+/* A time parameter: float seconds or RFC 3339. Absent: fallback_ms, or an error when required.
+ * Errors: TIDE_ERR_INVALID with Prometheus' words in call->diag. */
+TIDE_CHECK_RESULT enum tide_err tide__param_time(struct call *call, const char *name, bool required,
+                                                 int64_t fallback_ms, int64_t *out_ms);
+/* A duration parameter: float seconds or "5m". Above zero is not checked here. */
+TIDE_CHECK_RESULT enum tide_err tide__param_duration(struct call *call, const char *name,
+                                                     bool required, int64_t fallback_ms,
+                                                     int64_t *out_ms);
+/* A count; absent or 0: none. */
+TIDE_CHECK_RESULT enum tide_err tide__param_limit(struct call *call, const char *name,
+                                                  uint64_t *out);
+/* start and end of a series or label call: absent means everything. */
+TIDE_CHECK_RESULT enum tide_err tide__param_range(struct call *call, int64_t *start_ms,
+                                                  int64_t *end_ms);
+/* Float seconds or RFC 3339 text as milliseconds. */
+bool tide__time_parse(struct tide_slice text, int64_t *out_ms);
+
+/* ---- answer.c ---- */
+
+/* A success answer that is streamed once it grows: {"status":"success","data": … }. */
+struct answer {
+    struct call *call;
+    struct tide_buf buf;
+    struct tide_json json; /* Stands where data is to be written. */
+    bool streaming;
+    enum tide_err err; /* The client has gone, or there was no memory: the rest is not written. */
+};
+
+void tide__answer_begin(struct answer *answer, struct call *call);
+/* To be called between items: sends what has gathered. */
+void tide__answer_flush(struct answer *answer);
+/* Warnings and infos may be NULL with count 0. */
+void tide__answer_end(struct answer *answer, const struct tide_slice *warnings,
+                      size_t warning_count, const struct tide_slice *infos, size_t info_count);
+/* {"a":"b",…} */
+void tide__json_labels(struct tide_json *json, struct tide_labels labels);
+
+/* ---- strings.c ---- */
+
+/* Gathers strings and hands them out sorted, each once. In the call's arena. */
+struct strings {
+    struct call *call;
+    struct tide_slice *items; /* tide_mem */
+    size_t count;
+    size_t capacity;
+    enum tide_err err;
+};
+bool tide__strings_add(void *strings, struct tide_slice text); /* A tide_string_sink. */
+void tide__strings_sort(struct strings *strings);
+void tide__strings_deinit(struct strings *strings);
+
+/* ---- The calls: handlers of routes; context is the querier ---- */
+
+void tide__handle_query(void *context, struct tide_http_exchange *x);
+void tide__handle_query_range(void *context, struct tide_http_exchange *x);
+void tide__handle_series(void *context, struct tide_http_exchange *x);
+void tide__handle_labels(void *context, struct tide_http_exchange *x);
+void tide__handle_label_values(void *context, struct tide_http_exchange *x);
+void tide__handle_metadata(void *context, struct tide_http_exchange *x);
+void tide__handle_exemplars(void *context, struct tide_http_exchange *x);
+void tide__handle_format(void *context, struct tide_http_exchange *x);
+void tide__handle_buildinfo(void *context, struct tide_http_exchange *x);
+void tide__handle_runtimeinfo(void *context, struct tide_http_exchange *x);
+void tide__handle_tsdb(void *context, struct tide_http_exchange *x);
+void tide__handle_rules(void *context, struct tide_http_exchange *x);
+void tide__handle_alerts(void *context, struct tide_http_exchange *x);
+
+#endif
