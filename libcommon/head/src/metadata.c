@@ -202,7 +202,7 @@ static int compare(const void *a, const void *b)
 
 static void write_locked(const struct tide_metadata_store *store, struct tide_buf *out)
 {
-    const struct record **sorted = tide_mem_array(store->count, sizeof(*sorted));
+    const struct record **sorted = tide_mem_array(store->count, sizeof(void *));
     size_t count = 0;
 
     if (sorted == NULL) {
@@ -213,7 +213,7 @@ static void write_locked(const struct tide_metadata_store *store, struct tide_bu
         for (const struct record *record = store->buckets[i]; record != NULL; record = record->next)
             sorted[count++] = record;
     }
-    qsort(sorted, count, sizeof(*sorted), compare);
+    qsort(sorted, count, sizeof(void *), compare);
     tide_buf_uvarint(out, count);
     for (size_t i = 0; i < count; i++) {
         tide_buf_bytes(out, sorted[i]->metadata.metric);
