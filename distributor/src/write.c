@@ -157,7 +157,7 @@ static enum tide_err locate(struct write_request *request, struct write_scratch 
     }
     *shard = tide_shard_of(identity, distributor->options.sink->shard_count);
     stage = &scratch->stages[*shard];
-    *ref = tide_push_add_series(&stage->builder, identity, labels);
+    *ref = TIDE_PUSH_NEW | tide_push_add_series(&stage->builder, identity, labels);
     tide_buf_add(&stage->keys, &key, sizeof(key));
     return TIDE_OK;
 }

@@ -17,10 +17,16 @@ class Query(unittest.TestCase):
         for i in range(3):
             body += v1_series({"__name__": "x", "i": str(i)}, [(t * 1000, float(t * i)) for t in range(0, 600, 10)])
         body += v1_series({"__name__": "odd.name", "label with ü": "v"}, [(0, 1.0)])
-        assert cls.tide.write(body).status == 204
+        cls.send(body)
         wide = b"".join(v1_series({"__name__": "wide", "n": "%05d" % n}, [(t * 1000, 1.0) for t in range(0, 600, 10)])
                         for n in range(5000))
-        assert cls.tide.write(wide).status == 204
+        cls.send(wide)
+
+    @classmethod
+    def send(cls, body):
+        reply = cls.tide.write(body)
+        if reply.status != 204:
+            raise RuntimeError(repr(reply))
 
     @classmethod
     def tearDownClass(cls):

@@ -156,7 +156,7 @@ class Refused(Write):
         def body(refs, table=symbols):
             return table + field_bytes(5, field_bytes(1, b"".join(varint(r) for r in refs)) + sample)
 
-        self.refused(self.write(body([1, 9]), content_type=V2), 400, "9")
+        self.refused(self.write(body([1, 9]), content_type=V2), 400, "series 0", "symbol table")
         self.refused(self.write(body([1, 2, 1]), content_type=V2), 400)
         self.refused(self.write(body([0, 1], field_bytes(4, "__name__") + field_bytes(4, "x")), content_type=V2), 400)
 
