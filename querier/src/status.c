@@ -58,9 +58,8 @@ static int compare_counts(const void *a, const void *b)
     return x->count > y->count ? -1 : x->count < y->count ? 1 : compare_names(a, b);
 }
 
-/* Adds up what several shards count for the same name and value, and sorts by count. sum false: the
- * largest of the counts stands for all, for numbers of distinct values, which shards share. */
-static void merge(struct counted_list *list, bool sum)
+/* Adds up what several shards count for the same name and value, and sorts by count. */
+static void merge(struct counted_list *list)
 {
     size_t kept = 0;
 
@@ -68,42 +67,30 @@ static void merge(struct counted_list *list, bool sum)
         return;
     qsort(list->items, list->count, sizeof(*list->items), compare_names);
     for (size_t i = 1; i < list->count; i++) {
-        struct counted *last = &list->items[kept];
-
-        if (compare_names(last, &list->items[i]) != 0)
+        if (compare_names(&list->items[kept], &list->items[i]) != 0)
             list->items[++kept] = list->items[i];
-        else if (sum)
-            last->count += list->items[i].count;
-        else if (last->count < list->items[i].count)
-            last->count = list->items[i].count;
+        else
+            list->items[kept].count += list->items[i].count;
     }
     list->count = kept + 1;
     qsort(list->items, list->count, sizeof(*list->items), compare_counts);
 }
 
-static enum tide_err write_cardinality(struct answer *answer, const char *key,
-                                       enum tide_cardinality what, uint64_t limit)
+/* name=value where there is a value: the API's form of a label pair. */
+static void write_counted(struct answer *answer, const char *key, struct counted_list *list,
+                          uint64_t limit)
 {
-    struct call *call = answer->call;
-    const struct tide_source *source = call->querier->options.source;
-    const bool sum =
-        what == TIDE_CARDINALITY_SERIES_BY_METRIC || what == TIDE_CARDINALITY_SERIES_BY_PAIR;
-    struct counted_list list = {.call = call};
     struct tide_json *json = &answer->json;
-    enum tide_err err =
-        source->cardinality(source->context, call->tenant, what, counted_add, &list);
 
-    if (err == TIDE_OK)
-        err = list.err;
-    merge(&list, sum);
+    merge(list);
     tide_json_key_str(json, key);
     tide_json_array_begin(json);
-    for (size_t i = 0; err == TIDE_OK && i < list.count && i < limit; i++) {
-        const struct counted *item = &list.items[i];
+    for (size_t i = 0; i < list->count && i < limit; i++) {
+        const struct counted *item = &list->items[i];
         struct tide_buf name = {0};
 
         tide_buf_slice(&name, item->name);
-        if (what == TIDE_CARDINALITY_SERIES_BY_PAIR)
+        if (item->name.len > 0 && item->value.len > 0)
             tide_buf_byte(&name, '=');
         tide_buf_slice(&name, item->value);
         tide_json_object_begin(json);
@@ -115,7 +102,73 @@ static enum tide_err write_cardinality(struct answer *answer, const char *key,
         tide_buf_deinit(&name);
     }
     tide_json_array_end(json);
+}
+
+static enum tide_err write_cardinality(struct answer *answer, const char *key,
+                                       enum tide_cardinality what, uint64_t limit)
+{
+    struct call *call = answer->call;
+    const struct tide_source *source = call->querier->options.source;
+    struct counted_list list = {.call = call};
+    enum tide_err err =
+        source->cardinality(source->context, call->tenant, what, counted_add, &list);
+
+    if (err == TIDE_OK)
+        err = list.err;
+    if (err == TIDE_OK)
+        write_counted(answer, key, &list, limit);
     tide_mem_free(list.items);
+    return err;
+}
+
+/* Distinct values of each label name, and their bytes. Shards share values, so they are gathered,
+ * not added up. */
+static enum tide_err count_values(struct call *call, struct counted_list *counts,
+                                  struct counted_list *bytes)
+{
+    const struct tide_source *source = call->querier->options.source;
+    const struct tide_select all = {
+        .tenant = call->tenant, .mint_ms = INT64_MIN, .maxt_ms = INT64_MAX};
+    struct strings names = {.call = call};
+    enum tide_err err = source->label_names(source->context, &all, &call->limits, tide__strings_add,
+                                            &names, &call->diag);
+
+    if (err == TIDE_OK)
+        err = names.err;
+    tide__strings_sort(&names);
+    for (size_t i = 0; err == TIDE_OK && i < names.count; i++) {
+        struct strings values = {.call = call};
+        uint64_t sum = 0;
+
+        err = source->label_values(source->context, &all, names.items[i], &call->limits,
+                                   tide__strings_add, &values, &call->diag);
+        if (err == TIDE_OK)
+            err = values.err;
+        tide__strings_sort(&values);
+        for (size_t v = 0; v < values.count; v++)
+            sum += values.items[v].len;
+        if (err == TIDE_OK &&
+            !(counted_add(counts, names.items[i], (struct tide_slice){NULL, 0}, values.count) &&
+              counted_add(bytes, names.items[i], (struct tide_slice){NULL, 0}, sum)))
+            err = counts->err != TIDE_OK ? counts->err : bytes->err;
+        tide__strings_deinit(&values);
+    }
+    tide__strings_deinit(&names);
+    return err;
+}
+
+static enum tide_err write_value_counts(struct answer *answer, uint64_t limit)
+{
+    struct counted_list counts = {.call = answer->call};
+    struct counted_list bytes = {.call = answer->call};
+    enum tide_err err = count_values(answer->call, &counts, &bytes);
+
+    if (err == TIDE_OK) {
+        write_counted(answer, "labelValueCountByLabelName", &counts, limit);
+        write_counted(answer, "memoryInBytesByLabelName", &bytes, limit);
+    }
+    tide_mem_free(counts.items);
+    tide_mem_free(bytes.items);
     return err;
 }
 
@@ -140,13 +193,6 @@ static void write_head_stats(struct tide_json *json, const struct tide_source_st
 
 void tide__handle_tsdb(void *context, struct tide_http_exchange *x)
 {
-    static const struct {
-        const char *key;
-        enum tide_cardinality what;
-    } lists[] = {{"seriesCountByMetricName", TIDE_CARDINALITY_SERIES_BY_METRIC},
-                 {"labelValueCountByLabelName", TIDE_CARDINALITY_VALUES_BY_NAME},
-                 {"memoryInBytesByLabelName", TIDE_CARDINALITY_BYTES_BY_NAME},
-                 {"seriesCountByLabelValuePair", TIDE_CARDINALITY_SERIES_BY_PAIR}};
     struct tide_source_stats stats;
     struct answer answer;
     uint64_t limit;
@@ -165,8 +211,13 @@ void tide__handle_tsdb(void *context, struct tide_http_exchange *x)
         tide__answer_begin(&answer, &call);
         tide_json_object_begin(&answer.json);
         write_head_stats(&answer.json, &stats);
-        for (size_t i = 0; err == TIDE_OK && i < sizeof(lists) / sizeof(lists[0]); i++)
-            err = write_cardinality(&answer, lists[i].key, lists[i].what, limit);
+        err = write_cardinality(&answer, "seriesCountByMetricName",
+                                TIDE_CARDINALITY_SERIES_BY_METRIC, limit);
+        if (err == TIDE_OK)
+            err = write_value_counts(&answer, limit);
+        if (err == TIDE_OK)
+            err = write_cardinality(&answer, "seriesCountByLabelValuePair",
+                                    TIDE_CARDINALITY_SERIES_BY_PAIR, limit);
         tide_json_object_end(&answer.json);
         if (err == TIDE_OK)
             tide__answer_end(&answer, NULL, 0, NULL, 0);

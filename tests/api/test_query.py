@@ -157,12 +157,11 @@ class Query(unittest.TestCase):
         self.still_works()
 
     def test_hostile_regexes(self):
-        for pattern in ("((a{1,100}){1,100}){1,100}", "(", "a**", r"\\1", "(?=a)", "x" * 100000):
-            self.fails(self.get("query", query='x{i=~"%s"}' % pattern) if len(pattern) < 1000 else
-                       self.tide.request("POST", "/api/v1/query",
-                                         body=urllib.parse.urlencode({"query": 'x{i=~"%s"}' % pattern}),
-                                         headers={"Content-Type": "application/x-www-form-urlencoded"}),
-                       400, "bad_data")
+        for pattern in ("((a{1,100}){1,100}){1,100}", "(", "a**", r"\\1", "(?=a)", "(" + "x" * 9000 + ")?"):
+            reply = self.tide.request("POST", "/api/v1/query",
+                                      body=urllib.parse.urlencode({"query": 'x{i=~"%s"}' % pattern}),
+                                      headers={"Content-Type": "application/x-www-form-urlencoded"})
+            self.fails(reply, 400, "bad_data", "1:3")
         start = time.monotonic()
         self.assertEqual(self.get("query", query='wide{n=~"(.*)*(.*)*(.*)*x"}').json()["data"]["result"], [])
         self.assertLess(time.monotonic() - start, 10)

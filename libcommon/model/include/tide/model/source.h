@@ -85,12 +85,7 @@ typedef bool (*tide_exemplar_sink)(void *context, struct tide_labels series,
 typedef bool (*tide_metadata_sink)(void *context, const struct tide_metadata *metadata);
 
 /* What status/tsdb counts: name and value are empty slices where they do not apply. */
-enum tide_cardinality {
-    TIDE_CARDINALITY_SERIES_BY_METRIC,
-    TIDE_CARDINALITY_SERIES_BY_PAIR,
-    TIDE_CARDINALITY_VALUES_BY_NAME,
-    TIDE_CARDINALITY_BYTES_BY_NAME
-};
+enum tide_cardinality { TIDE_CARDINALITY_SERIES_BY_METRIC, TIDE_CARDINALITY_SERIES_BY_PAIR };
 typedef bool (*tide_cardinality_sink)(void *context, struct tide_slice name,
                                       struct tide_slice value, uint64_t count);
 
