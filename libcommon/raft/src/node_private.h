@@ -62,7 +62,7 @@ struct tide_raft_group {
     bool attached;          /* Its loop has it, and frees it. */
     struct tide_diag *diag; /* Of who opens it, while it is being opened. */
     bool dead;              /* The core said so. */
-    bool has_work; /* Committed entries wait to be applied. */
+    bool has_work;          /* Committed entries wait to be applied. */
     bool applied_some;
     uint64_t applied;         /* What the application holds. */
     uint64_t ready_index;     /* Applied this far, the group is ready. */

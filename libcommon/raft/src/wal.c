@@ -17,12 +17,14 @@
 #define BATCH_BYTES_MAX ((size_t)4 << 20)
 #define RETRY_MS 1000
 /* Tables this large, and twice as large as after the last compaction, hold mostly dropped entries.
- */
-#define COMPACT_BYTES_MIN ((uint64_t)64 << 20)
+ * When nothing is written for a while, what was dropped is not left lying about either. */
+#define COMPACT_BYTES_MIN ((uint64_t)32 << 20)
+#define COMPACT_IDLE_BYTES_MIN ((uint64_t)4 << 20)
 #define COMPACT_CHECK_MS 1000
+#define COMPACT_IDLE_CHECKS 3
 /* Opening writes a manifest and a new write-ahead log. RocksDB ends the process when the disk fills
- * up meanwhile, so it is not tried with less than this. The ballast sets as much aside: given up when
- * it is needed, a full disk does not keep the log from being read. */
+ * up meanwhile, so it is not tried with less than this. The ballast sets as much aside: given up
+ * when it is needed, a full disk does not keep the log from being read. */
 #define OPEN_BYTES_MIN ((uint64_t)2 << 20)
 #define BALLAST_BYTES ((off_t)4 << 20)
 #define BALLAST_NAME "BALLAST"
@@ -55,6 +57,8 @@ struct tide__wal {
     uint64_t life;
     bool broken;
     bool stopping;
+    bool dropped;     /* Entries were, since the last compaction. */
+    uint64_t batches; /* Written. */
     struct tide__op *first;
     struct tide__op **last_next;
 };
@@ -106,10 +110,9 @@ static enum tide_err open_db(struct tide__wal *wal, struct tide_diag *diag)
     if (err != TIDE_OK)
         return err;
     if (free_bytes < OPEN_BYTES_MIN)
-        return tide_diag_err(diag, TIDE_ERR_DISK_FULL,
-                             "raft log: %llu bytes are free in %s, opening it needs %llu",
-                             (unsigned long long)free_bytes, wal->dir,
-                             (unsigned long long)OPEN_BYTES_MIN);
+        return tide_diag_err(
+            diag, TIDE_ERR_DISK_FULL, "raft log: %llu bytes are free in %s, opening it needs %llu",
+            (unsigned long long)free_bytes, wal->dir, (unsigned long long)OPEN_BYTES_MIN);
     err = tide__db_open(wal->dir, wal->sync, &wal->db, diag);
     if (err == TIDE_OK)
         ballast_make(wal);
@@ -242,6 +245,9 @@ static void write_one_batch_locked(struct tide__wal *wal)
     bool live = !wal->broken && batch->epoch == wal->life;
     enum tide_err err = TIDE_ERR_UNAVAILABLE;
 
+    wal->batches++;
+    for (const struct tide__op *op = batch; op != NULL; op = op->next)
+        wal->dropped = wal->dropped || op->kind == TIDE__OP_SNAPSHOT;
     pthread_mutex_unlock(&wal->lock);
     if (live) {
         err = batch_write(wal, batch);
@@ -278,32 +284,50 @@ static void *writer_main(void *context)
 
 /* ---- The keeper: gives disk space back ---- */
 
+struct keeper {
+    uint64_t compacted_bytes; /* What the last compaction left. */
+    uint64_t batches;         /* As last seen … */
+    int idle_checks;          /* … this often in a row. */
+};
+
+static void keep_locked(struct tide__wal *wal, struct keeper *keeper)
+{
+    struct tide__db *db = wal->db;
+    bool dropped = wal->dropped;
+    bool compacts;
+    uint64_t bytes;
+
+    keeper->idle_checks = wal->batches == keeper->batches ? keeper->idle_checks + 1 : 0;
+    keeper->batches = wal->batches;
+    wal->users++;
+    pthread_mutex_unlock(&wal->lock);
+    bytes = tide__db_table_bytes(db);
+    compacts = bytes >= COMPACT_BYTES_MIN && bytes >= 2 * keeper->compacted_bytes;
+    if (dropped && keeper->idle_checks >= COMPACT_IDLE_CHECKS)
+        compacts = compacts || bytes >= COMPACT_IDLE_BYTES_MIN;
+    if (compacts) {
+        tide__db_compact(db);
+        bytes = tide__db_table_bytes(db);
+        keeper->compacted_bytes = bytes;
+        tide_metric_add(&compactions_total, 1);
+    }
+    tide_metric_set(&table_bytes, (int64_t)bytes);
+    pthread_mutex_lock(&wal->lock);
+    if (compacts)
+        wal->dropped = false;
+    wal->users--;
+}
+
 static void *keeper_main(void *context)
 {
     struct tide__wal *wal = context;
-    uint64_t compacted_bytes = 0;
+    struct keeper keeper = {0};
 
     pthread_mutex_lock(&wal->lock);
     while (!wal->stopping) {
-        struct tide__db *db;
-        uint64_t bytes;
-
         wait_ms(&wal->keep, &wal->lock, COMPACT_CHECK_MS);
-        if (wal->stopping || wal->broken)
-            continue;
-        db = wal->db;
-        wal->users++;
-        pthread_mutex_unlock(&wal->lock);
-        bytes = tide__db_table_bytes(db);
-        if (bytes >= COMPACT_BYTES_MIN && bytes >= 2 * compacted_bytes) {
-            tide__db_compact(db);
-            compacted_bytes = tide__db_table_bytes(db);
-            bytes = compacted_bytes;
-            tide_metric_add(&compactions_total, 1);
-        }
-        tide_metric_set(&table_bytes, (int64_t)bytes);
-        pthread_mutex_lock(&wal->lock);
-        wal->users--;
+        if (!wal->stopping && !wal->broken)
+            keep_locked(wal, &keeper);
     }
     pthread_mutex_unlock(&wal->lock);
     return NULL;

@@ -1,5 +1,5 @@
-/* A child process proposes numbers and tells which were acknowledged; it is killed at random moments.
- * Then every acknowledged number must have been applied, once and in order. */
+/* A child process proposes numbers and tells which were acknowledged; it is killed at random
+ * moments. Then every acknowledged number must have been applied, once and in order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -162,8 +162,8 @@ static int child_main(const char *dir, int ack_fd)
     }
 }
 
-/* Starts a child, kills it some time after it was ready, and notes what it acknowledged: acked[i] is
- * one more than the highest of group i. */
+/* Starts a child, kills it some time after it was ready, and notes what it acknowledged: acked[i]
+ * is one more than the highest of group i. */
 static void run_and_kill(const char *dir, unsigned run_ms, uint64_t acked[GROUP_COUNT])
 {
     char fd_text[16];

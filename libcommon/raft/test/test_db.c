@@ -171,9 +171,10 @@ static void test_db__writes_the_documented_bytes(void **state)
     write_sample(db);
     snapshot = tide__snapshot_new(1, 1, 1, conf->parts[0], TIDE_SLICE("here"));
     assert_non_null(snapshot);
-    write_op(db,
-             (struct tide__op){.kind = TIDE__OP_SNAPSHOT, .group = 6, .snapshot = snapshot, .keep = 2},
-             NULL);
+    write_op(
+        db,
+        (struct tide__op){.kind = TIDE__OP_SNAPSHOT, .group = 6, .snapshot = snapshot, .keep = 2},
+        NULL);
     tide__snapshot_unref(snapshot);
     tide__payload_unref(conf);
     tide__db_close(db);
@@ -257,9 +258,10 @@ static void test_db__truncates_and_drops_in_the_batch_that_appends(void **state)
     assert_int_equal(stored.marks[1].index, 3);
     assert_int_equal(stored.marks[1].term, 4);
     tide__stored_deinit(&stored);
-    write_op(db,
-             (struct tide__op){.kind = TIDE__OP_SNAPSHOT, .group = 5, .snapshot = snapshot, .keep = 3},
-             NULL);
+    write_op(
+        db,
+        (struct tide__op){.kind = TIDE__OP_SNAPSHOT, .group = 5, .snapshot = snapshot, .keep = 3},
+        NULL);
     tide__db_compact(db);
     assert_int_equal(tide__db_load(db, 5, &stored, NULL), TIDE_OK);
     assert_int_equal(stored.first, 3);
@@ -306,8 +308,7 @@ static void test_db__refuses_every_spoiled_byte(void **state)
     tide__db_close(db);
     for (size_t r = 0; r < sizeof(records) / sizeof(records[0]); r++) {
         uint8_t bytes[TIDE__KEY_BYTES_MAX];
-        struct tide_slice key = {bytes,
-                                 tide__key_put(bytes, records[r].kind, 5, records[r].index)};
+        struct tide_slice key = {bytes, tide__key_put(bytes, records[r].kind, 5, records[r].index)};
 
         for (size_t byte = 0; byte < records[r].len; byte += 3) {
             struct tide_diag diag = {""};
