@@ -2,7 +2,10 @@
  * up to an upper bound. */
 #include "fn_histogram_private.h"
 
+#include "eval_private.h"
+
 #include <float.h>
+#include <stdlib.h>
 
 /* A relative difference between neighbouring counts below this is rounding, not data. */
 #define SMALL_DIFFERENCE 1e-12
@@ -210,33 +213,28 @@ static void warn_bad_le(const struct tide__call *call, size_t arg, struct tide_l
     tide_buf_deinit(&text);
 }
 
-/* Index in the table of the histogram with these labels, or of the free slot for it. */
-static size_t find_slot(const struct tide__histograms *h, struct tide_labels labels)
-{
-    size_t slot = (size_t)tide__labels_hash(labels, false) & h->slot_mask;
-
-    while (h->slots[slot] != 0 && !tide_labels_eq(h->items[h->slots[slot] - 1].labels, labels))
-        slot = (slot + 1) & h->slot_mask;
-    return slot;
-}
-
 /* The histogram that row belongs to, made if need be. */
-static enum tide_err histogram_of(struct tide__histograms *h, const struct tide__row *row,
-                                  struct tide__histogram **out)
+static enum tide_err histogram_of(struct tide__histograms *h, struct tide__label_map *map,
+                                  struct tide_buf *pairs, const struct tide__row *row, size_t *out)
 {
+    struct tide_slice le = TIDE_SLICE(LE);
     struct tide_labels labels;
-    size_t slot;
-    enum tide_err err = tide__labels_set(h->eval, row->labels, TIDE_SLICE(LE),
-                                         (struct tide_slice){NULL, 0}, &labels);
 
-    if (err != TIDE_OK)
-        return err;
-    slot = find_slot(h, labels);
-    if (h->slots[slot] == 0) {
-        h->items[h->count] = (struct tide__histogram){.labels = labels};
-        h->slots[slot] = (uint32_t)++h->count;
-    }
-    *out = &h->items[h->slots[slot] - 1];
+    /* Most rows only find their histogram: what they are looked up with is not kept. */
+    pairs->len = 0;
+    labels.pairs = (void *)tide_buf_reserve(pairs, (row->labels.count + 1) * sizeof(*labels.pairs));
+    if (labels.pairs == NULL)
+        return tide__eval_no_memory(h->eval);
+    labels.count = tide__labels_filter(row->labels, &le, 1, false, false,
+                                       (struct tide_label *)(void *)pairs->ptr);
+    *out = tide__label_map_put(map, labels);
+    if (*out < h->count)
+        return TIDE_OK;
+    h->items[h->count] = (struct tide__histogram){.labels = row->labels};
+    if (tide__labels_with(h->eval, row->labels, le, (struct tide_slice){NULL, 0},
+                          &h->items[h->count].labels) != TIDE_OK)
+        return tide__eval_no_memory(h->eval);
+    map->labels[*out] = h->items[h->count++].labels;
     return TIDE_OK;
 }
 
@@ -254,51 +252,55 @@ static int compare_bounds(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row; /* Equal bounds: in the order of the rows. */
 }
 
-static enum tide_err allocate(struct tide__histograms *h, size_t row_count)
+/* Fills h->items and h->rows; rows in any order. */
+static enum tide_err sort_out(const struct tide__call *call, size_t arg, struct tide__histograms *h,
+                              struct tide__label_map *map, size_t *bucket_count)
 {
-    size_t slot_count = 8;
+    const struct tide__matrix *m = call->args[arg].matrix;
+    struct tide_buf pairs = {0};
+    enum tide_err err = TIDE_OK;
 
-    while (slot_count < 2 * row_count)
-        slot_count *= 2;
-    h->slot_mask = slot_count - 1;
-    h->items = tide__eval_alloc(h->eval, (row_count + 1) * sizeof(*h->items));
-    h->rows = tide__eval_alloc(h->eval, (row_count + 1) * sizeof(*h->rows));
-    h->scratch = tide__eval_alloc(h->eval, (row_count + 1) * sizeof(*h->scratch));
-    h->slots = tide__eval_alloc(h->eval, slot_count * sizeof(*h->slots));
-    if (h->items == NULL || h->rows == NULL || h->scratch == NULL || h->slots == NULL)
-        return tide__eval_no_memory(h->eval);
-    memset(h->slots, 0, slot_count * sizeof(*h->slots));
-    return TIDE_OK;
+    for (size_t i = 0; err == TIDE_OK && i < m->row_count; i++) {
+        const struct tide__row *row = &m->rows[i];
+        struct tide__bucket_row *bucket = &h->rows[*bucket_count];
+
+        if (!tide__any_present(row->present, m->word_count))
+            continue;
+        bucket->row = row;
+        if (!tide__le_parse(tide_labels_get(row->labels, TIDE_SLICE(LE)), &bucket->bound)) {
+            warn_bad_le(call, arg, row->labels);
+            continue;
+        }
+        err = histogram_of(h, map, &pairs, row, &bucket->histogram);
+        ++*bucket_count;
+    }
+    tide_buf_deinit(&pairs);
+    return err;
 }
 
 enum tide_err tide__histograms_group(const struct tide__call *call, size_t arg,
                                      struct tide__histograms *h)
 {
-    const struct tide__matrix *m = call->args[arg].matrix;
-    enum tide_err err;
+    size_t row_count = call->args[arg].matrix->row_count;
+    struct tide__label_map map;
     size_t bucket_count = 0;
+    enum tide_err err = tide__label_map_init(&map, call->eval, row_count);
 
-    *h = (struct tide__histograms){.eval = call->eval};
-    err = allocate(h, m->row_count);
     if (err != TIDE_OK)
         return err;
-    for (size_t i = 0; i < m->row_count; i++) {
-        const struct tide__row *row = &m->rows[i];
-        struct tide__histogram *histogram;
-        double bound;
-
-        if (!tide__any_present(row->present, m->word_count))
-            continue;
-        if (!tide__le_parse(tide_labels_get(row->labels, TIDE_SLICE(LE)), &bound)) {
-            warn_bad_le(call, arg, row->labels);
-            continue;
-        }
-        err = histogram_of(h, row, &histogram);
-        if (err != TIDE_OK)
-            return err;
-        h->rows[bucket_count++] =
-            (struct tide__bucket_row){bound, row, (size_t)(histogram - h->items)};
-    }
+    *h = (struct tide__histograms){
+        .eval = call->eval,
+        .items = tide__eval_alloc(call->eval, (row_count + 1) * sizeof(*h->items)),
+        .rows = tide__eval_alloc(call->eval, (row_count + 1) * sizeof(*h->rows)),
+        .scratch = tide__eval_alloc(call->eval, (row_count + 1) * sizeof(*h->scratch)),
+    };
+    if (h->items == NULL || h->rows == NULL || h->scratch == NULL)
+        err = tide__eval_no_memory(call->eval);
+    else
+        err = sort_out(call, arg, h, &map, &bucket_count);
+    tide__label_map_deinit(&map);
+    if (err != TIDE_OK)
+        return err;
     if (bucket_count > 0)
         qsort(h->rows, bucket_count, sizeof(*h->rows), compare_bounds);
     for (size_t i = bucket_count; i-- > 0;) {

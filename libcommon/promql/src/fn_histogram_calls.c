@@ -174,8 +174,8 @@ static enum tide_err quantile_text(struct tide__eval *eval, double q, struct tid
     uint8_t *copy;
 
     if (isfinite(q) && memchr(text, '.', len) == NULL && memchr(text, 'e', len) == NULL) {
-        memcpy(text + len, ".0", 2);
-        len += 2;
+        text[len++] = '.';
+        text[len++] = '0';
     }
     copy = tide__eval_alloc(eval, len);
     if (copy == NULL)
@@ -189,13 +189,14 @@ static enum tide_err quantile_text(struct tide__eval *eval, double q, struct tid
 static enum tide_err add_quantile(const struct tide__call *call, const struct tide__histograms *h,
                                   const double *q, size_t step, struct tide__matrix *out)
 {
-    struct tide_slice text;
+    struct tide_slice text = {NULL, 0};
     enum tide_err err = quantile_text(call->eval, q[step], &text);
 
     for (size_t i = 0; err == TIDE_OK && i < h->count; i++) {
         struct tide_labels labels;
 
-        err = tide__labels_set(call->eval, h->items[i].labels, call->args[1].string, text, &labels);
+        err =
+            tide__labels_with(call->eval, h->items[i].labels, call->args[1].string, text, &labels);
         if (err == TIDE_OK)
             fill_quantiles(call, 0, q, &q[step], h->scratch, &h->items[i], add_row(out, labels));
     }

@@ -7,8 +7,6 @@
 
 #include "tide/base/number.h"
 
-#include <stdlib.h>
-
 /* The label that holds a bucket's upper bound. */
 #define LE "le"
 
@@ -63,8 +61,6 @@ struct tide__histograms {
 
     /* Private. */
     struct tide__bucket_row *rows;
-    uint32_t *slots; /* Open addressing: index in items plus 1, 0 is free. */
-    size_t slot_mask;
 };
 
 /* Groups the rows of argument arg by their labels without le; warns about rows whose le is no

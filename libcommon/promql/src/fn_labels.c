@@ -1,28 +1,22 @@
 #include "fn_labels_private.h"
 
+#include "eval_private.h"
+
 #include "tide/base/regex.h"
 
 /* ---- Label sets ---- */
 
-enum tide_err tide__labels_set(struct tide__eval *eval, struct tide_labels labels,
-                               struct tide_slice name, struct tide_slice value,
-                               struct tide_labels *out)
+enum tide_err tide__labels_with(struct tide__eval *eval, struct tide_labels labels,
+                                struct tide_slice name, struct tide_slice value,
+                                struct tide_labels *out)
 {
     struct tide_label *pairs = tide__eval_alloc(eval, (labels.count + 1) * sizeof(*pairs));
-    size_t count = 0;
-    size_t i = 0;
 
     if (pairs == NULL)
         return tide__eval_no_memory(eval);
-    for (; i < labels.count && tide_slice_cmp(labels.pairs[i].name, name) < 0; i++)
-        pairs[count++] = labels.pairs[i];
-    if (value.len > 0)
-        pairs[count++] = (struct tide_label){name, value};
-    if (i < labels.count && tide_slice_eq(labels.pairs[i].name, name))
-        i++;
-    for (; i < labels.count; i++)
-        pairs[count++] = labels.pairs[i];
-    *out = (struct tide_labels){pairs, count};
+    if (labels.count > 0)
+        memcpy(pairs, labels.pairs, labels.count * sizeof(*pairs));
+    *out = (struct tide_labels){pairs, tide__labels_set(pairs, labels.count, name, value)};
     return TIDE_OK;
 }
 
@@ -45,37 +39,12 @@ static enum tide_err set_row_label(struct tide__eval *eval, struct tide__row *ro
         copy.ptr = bytes;
     }
     /* A name that was set on purpose is not removed at the end of the query. */
-    if (tide_slice_eq(name, TIDE_SLICE(TIDE_LABEL_METRIC)))
+    if (tide__is_metric_name(name))
         row->drop_name = false;
-    return tide__labels_set(eval, row->labels, name, copy, &row->labels);
+    return tide__labels_with(eval, row->labels, name, copy, &row->labels);
 }
 
-/* The matrix of argument 0 itself when it may be changed, else a copy. */
-static enum tide_err own_matrix(const struct tide__call *call, struct tide__matrix **out)
-{
-    struct tide__matrix *from = call->args[0].matrix;
-    struct tide__matrix *copy;
-    enum tide_err err;
-
-    if (!from->cached) {
-        *out = from;
-        return TIDE_OK;
-    }
-    err = tide__matrix_new(call->eval, from->row_count, &copy);
-    if (err != TIDE_OK)
-        return err;
-    for (size_t i = 0; i < from->row_count; i++) {
-        struct tide__row *row = &copy->rows[i];
-
-        row->labels = from->rows[i].labels;
-        row->drop_name = from->rows[i].drop_name;
-        memcpy(row->values, from->rows[i].values, from->step_count * sizeof(*row->values));
-        memcpy(row->present, from->rows[i].present, from->word_count * sizeof(*row->present));
-    }
-    *out = copy;
-    return TIDE_OK;
-}
-
+/* Frees the copy that tide__matrix_own() may have made of argument 0. */
 static void discard(const struct tide__call *call, struct tide__matrix *matrix)
 {
     if (matrix != call->args[0].matrix)
@@ -122,7 +91,7 @@ enum tide_err tide__fn_label_replace(const struct tide__call *call, struct tide_
     struct tide_regex *regex = NULL;
     struct tide__matrix *matrix;
     struct tide_buf value = {0};
-    enum tide_err err = own_matrix(call, &matrix);
+    enum tide_err err = tide__matrix_own(call->args[0].matrix, &matrix);
 
     if (err != TIDE_OK)
         return err;
@@ -167,7 +136,7 @@ enum tide_err tide__fn_label_join(const struct tide__call *call, struct tide__ma
 {
     struct tide__matrix *matrix;
     struct tide_buf value = {0};
-    enum tide_err err = own_matrix(call, &matrix);
+    enum tide_err err = tide__matrix_own(call->args[0].matrix, &matrix);
 
     if (err != TIDE_OK)
         return err;

@@ -7,9 +7,9 @@
 /* labels with name set to value, or without it when value is empty. The pairs live as long as the
  * query; name and value are borrowed.
  * Errors: as tide__eval_no_memory(). */
-TIDE_CHECK_RESULT enum tide_err tide__labels_set(struct tide__eval *eval, struct tide_labels labels,
-                                                 struct tide_slice name, struct tide_slice value,
-                                                 struct tide_labels *out);
+TIDE_CHECK_RESULT enum tide_err tide__labels_with(struct tide__eval *eval,
+                                                  struct tide_labels labels, struct tide_slice name,
+                                                  struct tide_slice value, struct tide_labels *out);
 /* What Prometheus 3 takes for a label name: UTF-8, not empty. */
 bool tide__label_name_is_valid(struct tide_slice name);
 

@@ -32,7 +32,10 @@ static inline void tide__kahan_add(struct tide__kahan *k, double v)
 /* Milliseconds in seconds as Go's Duration.Seconds() rounds them. */
 static inline double tide__seconds(int64_t ms)
 {
-    return (double)(ms / 1000) + (double)(ms % 1000 * 1000000) / 1e9;
+    int64_t whole = ms / 1000;
+    int64_t nanoseconds = ms % 1000 * 1000000;
+
+    return (double)whole + (double)nanoseconds / 1e9;
 }
 
 /* The quantile q in [0, 1] of count > 0 values in rising order, NaN first: linear interpolation
