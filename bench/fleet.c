@@ -33,8 +33,8 @@ struct shape {
             {"code", code, "handler", handler, "method", method}, 0, 0                             \
     }
 #define REQUESTS_OF(handler, method, amount)                                                       \
-    REQUESTS(handler, method, "200", amount), REQUESTS(handler, method, "404", amount / 20 + 2),   \
-        REQUESTS(handler, method, "500", amount / 100 + 2), REQUESTS(handler, method, "503", 2)
+    REQUESTS(handler, method, "200", amount), REQUESTS(handler, method, "404", (amount) / 20 + 2), \
+        REQUESTS(handler, method, "500", (amount) / 100 + 2), REQUESTS(handler, method, "503", 2)
 #define BUCKET(handler, group, text, bound)                                                        \
     {                                                                                              \
         "http_request_duration_seconds_bucket", SHAPE_BUCKET, 0,                                   \
@@ -255,6 +255,8 @@ double fleet_value(const struct fleet *fleet, const struct fleet_target *target,
     const struct shape *shape = &shapes[k];
     uint64_t series = mix(mix(fleet->seed, target->index), k);
     uint64_t noise = mix(series ^ 0x9a, scrape);
+    uint64_t phase = (scrape + mix(series, 4)) % 240;
+    uint64_t whole;
     double ratio;
 
     switch (shape->kind) {
@@ -274,15 +276,14 @@ double fleet_value(const struct fleet *fleet, const struct fleet_target *target,
         return (double)handler_count(fleet, target, shape->group, scrape);
     case SHAPE_GAUGE:
         return (double)(mix(series, 3) % shape->amount + noise % (shape->amount / 4 + 1));
-    case SHAPE_GAUGE_CENTS: {
-        uint64_t phase = (scrape + mix(series, 4)) % 240;
-        uint64_t wave = phase < 120 ? phase : 240 - phase;
-
-        return (double)(shape->amount * wave / 120 + noise % (shape->amount / 10 + 3)) / 100.0;
-    }
+    case SHAPE_GAUGE_CENTS: /* A wave of 240 scrapes. */
+        whole = shape->amount * (phase < 120 ? phase : 240 - phase) / 120;
+        whole += noise % (shape->amount / 10 + 3);
+        return (double)whole / 100.0;
     case SHAPE_GAUGE_PAGES:
-        return 4096.0 * (double)(mix(series, 5) % shape->amount + shape->amount / 2 +
-                                 noise % (shape->amount / 50 + 1));
+        whole = mix(series, 5) % shape->amount + shape->amount / 2;
+        whole += noise % (shape->amount / 50 + 1);
+        return 4096.0 * (double)whole;
     case SHAPE_CONSTANT:
         break;
     }

@@ -414,8 +414,10 @@ static enum tide_err add_latencies(const struct worker *workers, uint32_t count,
         at += workers[i].latency_count;
     }
     qsort(all, total, sizeof(*all), latency_order);
-    out->latency_p50_ms = all[total / 2] / 1000.0;
-    out->latency_p99_ms = all[total - 1 - total / 100] / 1000.0;
+    at = total / 2;
+    out->latency_p50_ms = all[at] / 1000.0;
+    at = total - 1 - total / 100;
+    out->latency_p99_ms = all[at] / 1000.0;
     tide_mem_free(all);
     return TIDE_OK;
 }

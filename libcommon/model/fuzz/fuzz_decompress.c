@@ -4,7 +4,7 @@
 
 #include "tide/base/assert.h"
 
-#define BYTES_MAX (256u << 10)
+#define BYTES_MAX ((size_t)256 << 10)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -165,7 +165,7 @@ static bool sequence(struct parser *p, unsigned depth, struct literals *set)
 {
     while (!at_end(p) && !is_one_of(peek(p), "|).$")) {
         struct literals part = {0};
-        struct tide_slice text;
+        struct tide_slice text = {0};
 
         if (peek(p) == '(') {
             p->at++;
@@ -210,6 +210,8 @@ static void sort_distinct(struct literals *set)
 {
     size_t kept = 0;
 
+    if (set->count < 2)
+        return;
     qsort(set->items, set->count, sizeof(*set->items), slice_order);
     for (size_t i = 0; i < set->count; i++)
         if (kept == 0 || !tide_slice_eq(set->items[kept - 1], set->items[i]))

@@ -16,7 +16,7 @@ static inline uint64_t random_next(uint64_t *state)
 
 static inline size_t random_below(uint64_t *state, size_t bound)
 {
-    return (size_t)(random_next(state) % bound);
+    return bound == 0 ? 0 : (size_t)(random_next(state) % bound);
 }
 
 static inline struct tide_label label_of(const char *name, const char *value)

@@ -91,10 +91,10 @@ static size_t pick(uint64_t *seed, const char *const *from, size_t count, size_t
     size_t len = 0;
 
     for (size_t i = random_below(seed, max + 1); i > 0; i--) {
-        const char *piece = from[random_below(seed, count)];
+        struct tide_slice piece = tide_slice_str(from[random_below(seed, count)]);
 
-        memcpy(out + len, piece, strlen(piece));
-        len += strlen(piece);
+        memcpy(out + len, piece.ptr, piece.len);
+        len += piece.len;
     }
     return len;
 }

@@ -305,7 +305,7 @@ static void test_write_request__v2_takes_references_packed_or_not(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct tide_write_item item;
-        struct tide_labels labels;
+        struct tide_labels labels = {0};
         struct tide_diag diag = {""};
 
         start(scanner, TIDE_WRITE_V2, cases[i]);
