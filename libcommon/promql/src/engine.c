@@ -249,14 +249,15 @@ static enum tide_err drop_names(struct tide__matrix *m)
         struct tide__row *row = &m->rows[i];
         struct tide_label *pairs;
 
-        if (!row->drop_name || row->labels.count == 0)
+        if (!row->drop_name)
             continue;
-        pairs = tide__eval_alloc(m->eval, row->labels.count * sizeof(*pairs));
+        pairs = tide__eval_alloc(m->eval, (row->labels.count + 1) * sizeof(*pairs));
         if (pairs == NULL)
             return tide__eval_no_memory(m->eval);
         row->labels.count =
             tide__labels_filter(row->labels, NULL, 0, false, TIDE__DROP_METADATA, pairs);
         row->labels.pairs = pairs;
+        row->drop_name = false; /* Done. */
         any = true;
     }
     return any ? tide__matrix_merge_same(m, TIDE__SAME_LABELS) : TIDE_OK;

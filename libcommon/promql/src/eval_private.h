@@ -97,8 +97,9 @@ tide__charge_arena(struct tide__eval *eval, const struct tide_arena *arena, uint
 
 /* ---- value.c ---- */
 
-/* Rows with equal labels become one where their points lie at different steps; else the query
- * fails with the message conflict. Rows without a point go. Keeps the order. */
+/* Rows with equal labels, which agree on dropping the name, become one where their points lie at
+ * different steps; else the query fails with the message conflict. Rows without a point go. Keeps
+ * the order. */
 #define TIDE__SAME_LABELS "vector cannot contain metrics with the same labelset"
 TIDE_CHECK_RESULT enum tide_err tide__matrix_merge_same(struct tide__matrix *m,
                                                         const char *conflict);
@@ -124,13 +125,13 @@ size_t tide__labels_set(struct tide_label *pairs, size_t count, struct tide_slic
                         struct tide_slice value);
 bool tide__is_metric_name(struct tide_slice name);
 
-/* A map from label sets to small numbers, open addressing. */
+/* A map from label sets, each with a tag of one bit, to small numbers; open addressing. */
 struct tide__label_map {
     struct tide__eval *eval;
     uint32_t *slots; /* Index + 1 into the entries, 0: free. */
     size_t slot_count;
     struct tide_labels *labels;
-    uint64_t *hashes;
+    uint64_t *hashes; /* Of labels and tag: the tag is in the lowest bit. */
     size_t count;
     size_t charged_bytes;
 };
@@ -138,8 +139,13 @@ struct tide__label_map {
 TIDE_CHECK_RESULT enum tide_err tide__label_map_init(struct tide__label_map *map,
                                                      struct tide__eval *eval, size_t count_max);
 void tide__label_map_deinit(struct tide__label_map *map);
-/* The number of labels (borrowed), a new one (map->count before) when it was not there. */
-uint32_t tide__label_map_put(struct tide__label_map *map, struct tide_labels labels);
+/* The number of labels (borrowed) and tag, a new one (map->count before) when it was not there. */
+uint32_t tide__label_map_put_tagged(struct tide__label_map *map, struct tide_labels labels,
+                                    bool tag);
+static inline uint32_t tide__label_map_put(struct tide__label_map *map, struct tide_labels labels)
+{
+    return tide__label_map_put_tagged(map, labels, false);
+}
 
 /* ---- notes.c ---- */
 

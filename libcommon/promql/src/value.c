@@ -125,7 +125,7 @@ enum tide_err tide__matrix_merge_same(struct tide__matrix *m, const char *confli
 
         if (!tide__any_present(m->rows[i].present, m->word_count))
             continue;
-        at = tide__label_map_put(&map, m->rows[i].labels);
+        at = tide__label_map_put_tagged(&map, m->rows[i].labels, m->rows[i].drop_name);
         if (at == kept) {
             m->rows[kept++] = m->rows[i];
         } else if (!merge_row(&m->rows[at], &m->rows[i], m->step_count, m->word_count)) {
@@ -280,10 +280,11 @@ void tide__label_map_deinit(struct tide__label_map *map)
     map->charged_bytes = 0;
 }
 
-uint32_t tide__label_map_put(struct tide__label_map *map, struct tide_labels labels)
+uint32_t tide__label_map_put_tagged(struct tide__label_map *map, struct tide_labels labels,
+                                    bool tag)
 {
-    uint64_t hash = tide__labels_hash(labels);
-    size_t at = (size_t)hash & (map->slot_count - 1);
+    uint64_t hash = (tide__labels_hash(labels) & ~(uint64_t)1) | tag;
+    size_t at = (size_t)(hash >> 1) & (map->slot_count - 1);
 
     for (; map->slots[at] != 0; at = (at + 1) & (map->slot_count - 1)) {
         uint32_t i = map->slots[at] - 1;

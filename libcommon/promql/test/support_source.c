@@ -4,6 +4,7 @@
 #include "tide/base/mem.h"
 #include "tide/promql/parse.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct memory_set {
@@ -183,6 +184,8 @@ struct support_series *support_source_series(struct support_source *src, const c
         enum tide_err err =
             tide_promql_parse_selector(tide_slice_str(text), scratch, &query, &diag);
 
+        if (err != TIDE_OK)
+            (void)fprintf(stderr, "%s: %s\n", text, diag.text);
         TIDE_ASSERT(err == TIDE_OK);
         for (size_t i = 0; i < query.root->u.selector.matcher_count; i++) {
             const struct tide_matcher *m = &query.root->u.selector.matchers[i];
