@@ -225,7 +225,7 @@ static enum tide_err histogram_of(struct tide__histograms *h, struct tide__label
     labels.pairs = (void *)tide_buf_reserve(pairs, (row->labels.count + 1) * sizeof(*labels.pairs));
     if (labels.pairs == NULL)
         return tide__eval_no_memory(h->eval);
-    labels.count = tide__labels_filter(row->labels, &le, 1, false, false,
+    labels.count = tide__labels_filter(row->labels, &le, 1, false, TIDE__DROP_NOTHING,
                                        (struct tide_label *)(void *)pairs->ptr);
     *out = tide__label_map_put(map, labels);
     if (*out < h->count)
