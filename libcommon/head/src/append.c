@@ -103,10 +103,16 @@ static enum tide_err begin_at_row(struct tide_head *head, uint32_t ref, struct t
 
 static enum tide_err add_row(struct tide_head *head, struct tide__column *column, uint32_t offset)
 {
-    void *old;
-    enum tide_err err = tide__columns_add_row(&head->columns, column, offset, &old);
+    void *old = NULL;
+    enum tide_err err = TIDE_OK;
 
-    return err == TIDE_OK ? tide__head_bury(head, old) : err;
+    if (column->count == column->capacity)
+        err = tide__head_dig(head, 1);
+    if (err == TIDE_OK)
+        err = tide__columns_add_row(&head->columns, column, offset, &old);
+    if (old != NULL)
+        tide__head_bury(head, old);
+    return err;
 }
 
 /* ---- Where a chunk begins ---- */

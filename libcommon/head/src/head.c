@@ -114,19 +114,22 @@ enum tide_err tide__head_scratch(struct tide_head *head, struct tide__scratch **
     return head->scratch == NULL ? TIDE_ERR_NO_MEMORY : TIDE_OK;
 }
 
-enum tide_err tide__head_bury(struct tide_head *head, void *memory)
+enum tide_err tide__head_dig(struct tide_head *head, size_t count)
 {
-    enum tide_err err;
+    if (head->frozen == NULL)
+        return TIDE_OK;
+    return tide_mem_grow((void **)&head->graveyard, &head->grave_capacity,
+                         head->grave_count + count, sizeof(*head->graveyard));
+}
 
+void tide__head_bury(struct tide_head *head, void *memory)
+{
     if (head->frozen == NULL || memory == NULL) {
         tide_mem_free(memory);
-        return TIDE_OK;
+        return;
     }
-    err = tide_mem_grow((void **)&head->graveyard, &head->grave_capacity, head->grave_count + 1,
-                        sizeof(*head->graveyard));
-    if (err == TIDE_OK)
-        head->graveyard[head->grave_count++] = memory;
-    return err;
+    TIDE_ASSERT(head->grave_count < head->grave_capacity);
+    head->graveyard[head->grave_count++] = memory;
 }
 
 /* ---- Records and clocks ---- */

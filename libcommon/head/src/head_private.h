@@ -131,9 +131,10 @@ void tide__open_drop(struct tide_head *head, struct tide__record *r);
 /* Writer's scratch. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__head_scratch(struct tide_head *head,
                                                    struct tide__scratch **out);
-/* Frees memory that a frozen view may read: later, if there is one. NULL is allowed. Errors:
- * TIDE_ERR_NO_MEMORY, it is not freed. */
-TIDE_CHECK_RESULT enum tide_err tide__head_bury(struct tide_head *head, void *memory);
+/* Freeing what a frozen view may read: later, if there is one. Places for it are taken first, so
+ * that nothing fails halfway. Errors: TIDE_ERR_NO_MEMORY. */
+TIDE_CHECK_RESULT enum tide_err tide__head_dig(struct tide_head *head, size_t count);
+void tide__head_bury(struct tide_head *head, void *memory); /* NULL is allowed. */
 
 /* What became of a sample. */
 enum tide__outcome { TIDE__STORED, TIDE__THERE, TIDE__CONFLICT };

@@ -171,22 +171,22 @@ static enum tide_err decode_late(struct tide__scratch *scratch,
 static enum tide_err remove_chunks(struct tide_head *head, struct tide__late *late, size_t low,
                                    size_t high)
 {
-    enum tide_err err = TIDE_OK;
-    size_t i = low;
+    enum tide_err err = tide__head_dig(head, high - low);
 
-    for (; i < high && err == TIDE_OK; i++) {
+    if (err != TIDE_OK || high == low)
+        return err;
+    for (size_t i = low; i < high; i++) {
         struct tide__late_chunk *chunk = late->chunks[i];
 
         head->late.chunks--;
         head->late.samples -= chunk->count;
         head->late.bytes -= tide__late_chunk_bytes(chunk);
-        err = tide__head_bury(head, chunk);
+        tide__head_bury(head, chunk);
     }
-    if (i > low)
-        memmove(&late->chunks[low], &late->chunks[i],
-                (late->chunk_count - i) * sizeof(struct tide__late_chunk *));
-    late->chunk_count -= i - low;
-    return err;
+    memmove(&late->chunks[low], &late->chunks[high],
+            (late->chunk_count - high) * sizeof(struct tide__late_chunk *));
+    late->chunk_count -= high - low;
+    return TIDE_OK;
 }
 
 /* Replaces the late chunks low … high-1, all of one partition, by chunks of their samples and the

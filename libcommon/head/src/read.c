@@ -81,14 +81,19 @@ static const struct window *window_of(struct reader *rd, const struct tide__colu
 
     if (w->column == column && w->count == column->count)
         return w;
-    if (rd->mint_ms > column->start_ms)
-        low = rd->mint_ms - column->start_ms > UINT32_MAX
-                  ? high
-                  : tide__column_row(column, 0, (uint32_t)(rd->mint_ms - column->start_ms));
-    if (rd->maxt_ms < column->start_ms)
+    if (rd->mint_ms > column->start_ms) {
+        uint64_t offset = (uint64_t)rd->mint_ms - (uint64_t)column->start_ms;
+
+        low = offset > UINT32_MAX ? high : tide__column_row(column, 0, (uint32_t)offset);
+    }
+    if (rd->maxt_ms < column->start_ms) {
         high = low;
-    else if (rd->maxt_ms - column->start_ms < UINT32_MAX)
-        high = tide__column_row(column, low, (uint32_t)(rd->maxt_ms - column->start_ms) + 1);
+    } else {
+        uint64_t offset = (uint64_t)rd->maxt_ms - (uint64_t)column->start_ms;
+
+        if (offset < UINT32_MAX)
+            high = tide__column_row(column, low, (uint32_t)offset + 1);
+    }
     *w = (struct window){.column = column, .count = column->count, .low = low, .high = high};
     return w;
 }

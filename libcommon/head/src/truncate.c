@@ -19,11 +19,13 @@ static enum tide_err drop_sealed(struct tide_head *head, int64_t cut_ms)
     enum tide_err err;
 
     tide__head_lock_write(head);
-    err = tide__store_drop(&head->store, cut_ms, &slabs, &count);
-    for (size_t i = 0; i < count && head->frozen != NULL && err == TIDE_OK; i++) {
-        err = tide__head_bury(head, slabs[i]);
-        if (err == TIDE_OK)
-            slabs[i] = NULL;
+    err = tide__head_dig(head, head->store.slab_count);
+    if (err == TIDE_OK)
+        err = tide__store_drop(&head->store, cut_ms, &slabs, &count);
+    if (head->frozen != NULL) {
+        for (size_t i = 0; i < count; i++)
+            tide__head_bury(head, slabs[i]);
+        count = 0;
     }
     tide__head_unlock(head);
     for (size_t i = 0; i < count; i++)
@@ -69,11 +71,12 @@ static enum tide_err drop_columns(struct tide_head *head, int64_t cut_ms)
 
         if (head->columns.items[i] == NULL || head->columns.items[i]->start_ms >= cut_ms)
             continue;
-        err = tide__columns_remove(&head->columns, (uint32_t)i, &rows);
+        err = tide__head_dig(head, 1);
         if (err == TIDE_OK)
-            err = tide__head_bury(head, rows);
+            err = tide__columns_remove(&head->columns, (uint32_t)i, &rows);
         if (err != TIDE_OK)
             return err;
+        tide__head_bury(head, rows);
         any = true;
     }
     if (any)
