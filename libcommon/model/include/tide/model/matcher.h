@@ -30,7 +30,7 @@ struct tide_matcher {
     struct tide_slice
         prefix; /* PREFIX, CONTAINS, SUFFIX: the literal. REGEX: what every match starts with. */
     bool needs_more;          /* PREFIX of the `.+` form: at least one byte must follow. */
-    struct tide_regex *regex; /* REGEX only; freed by tide_matchers_release(). */
+    struct tide_regex *regex; /* REGEX only; freed by tide_matcher_release(). */
 };
 
 /* Compiles one matcher into arena.
