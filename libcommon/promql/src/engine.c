@@ -363,7 +363,7 @@ static enum tide_err answer_samples(struct engine_result *result, const struct t
         return tide__eval_no_memory(eval);
     batch.arena = result->raw;
     if (set->count > 0)
-        err = set->ops->read(set, 0, set->count, end - range->u.matrix.range_ms + 1, end, &batch);
+        err = tide__read(eval, set, 0, set->count, end - range->u.matrix.range_ms + 1, end, &batch);
     if (err == TIDE_OK)
         err = tide__charge_arena(eval, result->raw, &result->raw_charged);
     for (size_t i = 0; err == TIDE_OK && i < set->count; i++) {

@@ -367,10 +367,8 @@ static enum tide_err batch_read(struct tide__batch_run *run)
     memset(worker->cache, 0, sizeof(worker->cache));
     if (stream->set == NULL)
         return TIDE_OK;
-    err = stream->set->ops->read(stream->set, run->first, run->count, stream->mint_ms,
-                                 stream->maxt_ms, &worker->batch);
-    if (err == TIDE_ERR_LIMIT)
-        return tide__eval_fail(stream->eval, err, "query reads more samples than it may");
+    err = tide__read(stream->eval, stream->set, run->first, run->count, stream->mint_ms,
+                     stream->maxt_ms, &worker->batch);
     if (err == TIDE_OK)
         err = tide__charge_arena(stream->eval, worker->batch.arena, &worker->batch_charged);
     return err;

@@ -91,6 +91,16 @@ enum tide_err tide__select(struct tide__eval *eval, const struct tide_expr *expr
     return TIDE_OK;
 }
 
+enum tide_err tide__read(struct tide__eval *eval, struct tide_series_set *set, size_t first,
+                         size_t count, int64_t mint_ms, int64_t maxt_ms, struct tide_batch *batch)
+{
+    enum tide_err err = set->ops->read(set, first, count, mint_ms, maxt_ms, batch);
+
+    if (err == TIDE_ERR_LIMIT)
+        return tide__eval_fail(eval, err, "query reads more samples than it may");
+    return err;
+}
+
 /* The first multiple of step after t. */
 static int64_t multiple_after(int64_t t, int64_t step)
 {

@@ -82,6 +82,10 @@ TIDE_CHECK_RESULT enum tide_err tide__stream_range(struct tide__eval *eval,
 TIDE_CHECK_RESULT enum tide_err tide__select(struct tide__eval *eval, const struct tide_expr *expr,
                                              int64_t mint_ms, int64_t maxt_ms,
                                              struct tide_series_set **out);
+/* Reads a run of series, with a message when that is over a limit. */
+TIDE_CHECK_RESULT enum tide_err tide__read(struct tide__eval *eval, struct tide_series_set *set,
+                                           size_t first, size_t count, int64_t mint_ms,
+                                           int64_t maxt_ms, struct tide_batch *batch);
 /* The time a selector or subquery looks at from time_ms: `@` and offset applied. */
 int64_t tide__shifted(const struct tide_shift *shift, int64_t time_ms);
 /* Evaluates the inside of a subquery at all its steps from start (exclusive) to end; *grid tells
