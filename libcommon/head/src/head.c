@@ -74,6 +74,8 @@ enum tide_err tide_head_new(const struct tide_head_options *options, struct tide
         return err;
     }
     head->options = *options;
+    head->epoch = 1;
+    head->floor_ms = INT64_MIN;
     head->min_ms = INT64_MAX;
     head->max_ms = INT64_MIN;
     err = tide_index_new(&head->index);

@@ -67,7 +67,10 @@ struct tide_head {
     uint32_t clock_free;      /* Plus 1; 0: none. */
     struct tide__store store;
     struct tide__columns columns;
-    uint32_t columns_epoch; /* Changes when columns are removed. */
+    uint32_t epoch; /* Changes when columns are removed, and with floor_ms. */
+    /* Readers see nothing before it: set while a truncation goes on in slices, so that no read
+     * finds some parts of a series gone and others not yet. Else INT64_MIN. */
+    int64_t floor_ms;
     struct tide__late_table late;
     struct tide__scratch *scratch;
     uint64_t open_samples;

@@ -57,10 +57,11 @@ struct plan {
 
 struct reader {
     struct tide_head *head;
-    int64_t mint_ms;
+    int64_t wanted_mint_ms;
+    int64_t mint_ms; /* Not before the head's floor. */
     int64_t maxt_ms;
     struct tide_arena *arena;
-    uint32_t epoch; /* head->columns_epoch that windows and shared are of. */
+    uint32_t epoch; /* head->epoch that mint_ms, windows and shared are of. */
     struct piece *pieces;
     size_t piece_count;
     size_t piece_capacity;
@@ -488,6 +489,15 @@ static enum tide_err decode_slice(struct reader *rd, size_t count, size_t values
     return err;
 }
 
+/* Forgets what was remembered: a column may have the address of an old one. */
+static void begin_epoch(struct reader *rd)
+{
+    rd->epoch = rd->head->epoch;
+    rd->mint_ms = rd->wanted_mint_ms > rd->head->floor_ms ? rd->wanted_mint_ms : rd->head->floor_ms;
+    memset(rd->windows, 0, sizeof(rd->windows));
+    memset(rd->shared, 0, sizeof(rd->shared));
+}
+
 /* Reads some of the count series, at least one; *done says how many. */
 static enum tide_err read_slice(struct reader *rd, const uint32_t *refs, size_t count,
                                 struct tide_query_limits *limits, struct tide_series_samples *out,
@@ -501,11 +511,8 @@ static enum tide_err read_slice(struct reader *rd, const uint32_t *refs, size_t 
     if (count > SLICE_SERIES)
         count = SLICE_SERIES;
     tide__head_lock_read(rd->head);
-    if (rd->epoch != rd->head->columns_epoch) { /* A column may have the address of an old one. */
-        memset(rd->windows, 0, sizeof(rd->windows));
-        memset(rd->shared, 0, sizeof(rd->shared));
-        rd->epoch = rd->head->columns_epoch;
-    }
+    if (rd->epoch != rd->head->epoch)
+        begin_epoch(rd);
     prepare(rd, refs, count);
     rd->piece_count = 0;
     while (n < count && values < SLICE_SAMPLES && err == TIDE_OK) {
@@ -549,16 +556,14 @@ enum tide_err tide__head_read(struct tide_head *head, const uint32_t *refs, size
     if (rd == NULL)
         return TIDE_ERR_NO_MEMORY;
     rd->head = head;
-    rd->mint_ms = mint_ms;
+    rd->wanted_mint_ms = mint_ms;
     rd->maxt_ms = maxt_ms;
     rd->arena = batch->arena;
-    rd->epoch = 0;
+    rd->epoch = 0; /* Never the head's. */
     rd->pieces = NULL;
     rd->piece_count = rd->piece_capacity = 0;
     rd->ranges = NULL;
     rd->range_capacity = 0;
-    memset(rd->windows, 0, sizeof(rd->windows));
-    memset(rd->shared, 0, sizeof(rd->shared));
     while (done < count && err == TIDE_OK && mint_ms <= maxt_ms) {
         size_t n = 0;
 

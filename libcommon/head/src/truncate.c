@@ -63,8 +63,6 @@ static uint32_t drop_open(struct tide_head *head, uint32_t first, uint32_t end, 
 
 static enum tide_err drop_columns(struct tide_head *head, int64_t cut_ms)
 {
-    bool any = false;
-
     for (size_t i = 0; i < head->columns.count; i++) {
         void *rows;
         enum tide_err err;
@@ -77,10 +75,7 @@ static enum tide_err drop_columns(struct tide_head *head, int64_t cut_ms)
         if (err != TIDE_OK)
             return err;
         tide__head_bury(head, rows);
-        any = true;
     }
-    if (any)
-        head->columns_epoch++;
     return TIDE_OK;
 }
 
@@ -114,6 +109,8 @@ enum tide_err tide_head_truncate(struct tide_head *head, int64_t before_ms)
     /* Late samples first: a series is removed when nothing is left, and it has late ones only while
      * it has a newer open chunk. */
     tide__head_lock_write(head);
+    head->floor_ms = cut_ms;
+    head->epoch++;
     err = tide__late_truncate(head, cut_ms);
     tide__head_unlock(head);
     if (err == TIDE_OK)
@@ -130,6 +127,8 @@ enum tide_err tide_head_truncate(struct tide_head *head, int64_t before_ms)
         return err;
     tide__head_lock_write(head);
     err = drop_columns(head, cut_ms);
+    head->floor_ms = INT64_MIN; /* Samples of any age may come again. */
+    head->epoch++;
     if (head->open_samples == 0) {
         head->min_ms = INT64_MAX;
         head->max_ms = INT64_MIN;
