@@ -110,7 +110,8 @@ static enum tide_err group_add_locked(struct aggregation *agg, struct tide_label
     pairs = tide__eval_alloc(agg->eval, bytes + 1);
     if (group == NULL || pairs == NULL)
         return tide__eval_no_memory(agg->eval);
-    err = tide_mem_grow(&groups, &agg->group_capacity, agg->group_count + 1, sizeof(*agg->groups));
+    err =
+        tide_mem_grow(&groups, &agg->group_capacity, agg->group_count + 1, sizeof(struct group *));
     if (err != TIDE_OK)
         return err;
     agg->groups = groups;
@@ -185,7 +186,7 @@ static enum tide_err finder_of(struct aggregation *agg, unsigned slot, struct gr
 static enum tide_err group_by(struct aggregation *agg, struct group_finder *finder, size_t i,
                               uint32_t *out)
 {
-    struct tide_slice values[GROUP_CACHE_LABELS];
+    struct tide_slice values[GROUP_CACHE_LABELS] = {{0}};
     struct group_cache_slot *slot = NULL;
     struct tide_labels key = {finder->pairs, 0};
     uint64_t hash = 0;
@@ -303,7 +304,7 @@ static struct partial *partial_take(struct aggregation *agg)
 static enum tide_err partial_cell(struct aggregation *agg, struct partial *partial, uint32_t group,
                                   size_t *out)
 {
-    size_t at = (group * 0x9e3779b1U) & (partial->slot_count - 1);
+    size_t at = ((size_t)group * 0x9e3779b1U) & (partial->slot_count - 1);
 
     for (; partial->slots[at] != 0; at = (at + 1) & (partial->slot_count - 1)) {
         if (partial->groups[partial->slots[at] - 1] == group) {
@@ -337,8 +338,8 @@ static enum tide_err aggregate_batch(void *context, struct tide__batch_run *run,
     for (size_t k = 0; k < run->count; k++) {
         const double *values;
         const uint64_t *present;
-        uint32_t group;
-        size_t at;
+        uint32_t group = 0;
+        size_t at = 0;
 
         err = tide__stream_row(run, k, NULL, NULL, &values, &present);
         if (err != TIDE_OK)

@@ -146,7 +146,7 @@ static void step_add(enum tide_aggregate op, struct tide__cell *cell, size_t s, 
         deviation_step(cell, s, v);
         break;
     default:
-        TIDE_ASSERT(!"an aggregation that folds");
+        TIDE_ASSERT(false); /* The others do not fold. */
     }
 }
 

@@ -42,7 +42,7 @@ double tide__binary_number(enum tide_binary_op op, double lhs, double rhs, bool 
         *keep = lhs <= rhs;
         return lhs;
     default:
-        TIDE_ASSERT(!"an operator between numbers");
+        TIDE_ASSERT(false); /* The others are no operators between numbers. */
         return NAN;
     }
 }

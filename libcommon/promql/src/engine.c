@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOOKBACK_MS_DEFAULT (5 * 60 * 1000)
-#define SUBQUERY_STEP_MS_DEFAULT (60 * 1000)
+#define LOOKBACK_MS_DEFAULT INT64_C(300000)
+#define SUBQUERY_STEP_MS_DEFAULT INT64_C(60000)
 /* Notes of a kind in an answer, as many as Prometheus shows. */
 #define NOTES_SHOWN_MAX 10
 
@@ -101,14 +101,14 @@ void *tide__eval_alloc(struct tide__eval *eval, size_t bytes)
     return memory;
 }
 
-enum tide_err tide__eval_no_memory(struct tide__eval *eval)
+bool tide__eval_over_limit(struct tide__eval *eval)
 {
     bool limited;
 
     (void)pthread_mutex_lock(&eval->fail_lock);
     limited = eval->diag.text[0] != '\0'; /* Charging says so; a lack of memory says nothing. */
     (void)pthread_mutex_unlock(&eval->fail_lock);
-    return limited ? TIDE_ERR_LIMIT : TIDE_ERR_NO_MEMORY;
+    return limited;
 }
 
 struct tide_arena *tide__slot_arena(struct tide__eval *eval, unsigned slot)

@@ -61,7 +61,7 @@ static enum tide_err scalar_time(struct tide__eval *eval, const double **out)
 static enum tide_err scalar_of_vector(struct tide__eval *eval, const struct tide_expr *expr,
                                       const double **out)
 {
-    struct tide__matrix *m;
+    struct tide__matrix *m = NULL;
     double *values = scalar_new(eval);
     enum tide_err err;
 
@@ -70,6 +70,7 @@ static enum tide_err scalar_of_vector(struct tide__eval *eval, const struct tide
     err = tide__eval_vector(eval, expr, &m);
     if (err != TIDE_OK)
         return err;
+    TIDE_ASSERT(m != NULL);
     for (size_t s = 0; s < m->step_count; s++) {
         size_t count = 0;
 
@@ -107,13 +108,14 @@ static double max_of(double a, double b)
 static enum tide_err scalar_pair(struct tide__eval *eval, const struct tide_expr *expr,
                                  double (*function)(double, double), const double **out)
 {
-    const double *a;
-    const double *b;
+    const double *a = NULL;
+    const double *b = NULL;
     double *values = scalar_new(eval);
-    enum tide_err err = values == NULL ? tide__eval_no_memory(eval) : TIDE_OK;
+    enum tide_err err;
 
-    if (err == TIDE_OK)
-        err = tide__eval_scalar(eval, expr->u.call.args[0], &a);
+    if (values == NULL)
+        return tide__eval_no_memory(eval);
+    err = tide__eval_scalar(eval, expr->u.call.args[0], &a);
     if (err == TIDE_OK)
         err = tide__eval_scalar(eval, expr->u.call.args[1], &b);
     if (err != TIDE_OK)
@@ -149,8 +151,9 @@ static enum tide_err scalar_call(struct tide__eval *eval, const struct tide_expr
     case TIDE_FN_MAX_OF:
         return scalar_pair(eval, expr, max_of, out);
     default:
-        return tide__eval_fail(eval, TIDE_ERR_UNSUPPORTED, "function %s is not available",
-                               tide_fn_signature(expr->u.call.fn).name);
+        (void)tide__eval_fail(eval, TIDE_ERR_UNSUPPORTED, "function %s is not available",
+                              tide_fn_signature(expr->u.call.fn).name);
+        return TIDE_ERR_UNSUPPORTED;
     }
 }
 
@@ -158,17 +161,20 @@ static enum tide_err scalar_binary(struct tide__eval *eval, const struct tide_ex
                                    const double **out)
 {
     const struct tide_binary *binary = &expr->u.binary;
-    const double *lhs;
-    const double *rhs;
+    const double *lhs = NULL;
+    const double *rhs = NULL;
     double *values = scalar_new(eval);
-    enum tide_err err = values == NULL ? tide__eval_no_memory(eval) : TIDE_OK;
+    enum tide_err err;
 
-    if (err == TIDE_OK)
-        err = tide__eval_scalar(eval, binary->lhs, &lhs);
+    if (values == NULL)
+        return tide__eval_no_memory(eval);
+    err = tide__eval_scalar(eval, binary->lhs, &lhs);
     if (err == TIDE_OK)
         err = tide__eval_scalar(eval, binary->rhs, &rhs);
     if (err != TIDE_OK)
         return err;
+    TIDE_ASSERT(lhs != NULL);
+    TIDE_ASSERT(rhs != NULL);
     for (size_t s = 0; s < eval->grid->step_count; s++) {
         bool keep;
 
@@ -183,14 +189,16 @@ static enum tide_err scalar_binary(struct tide__eval *eval, const struct tide_ex
 static enum tide_err scalar_unary(struct tide__eval *eval, const struct tide_expr *expr,
                                   const double **out)
 {
-    const double *inner;
+    const double *inner = NULL;
     double *values;
     enum tide_err err = tide__eval_scalar(eval, expr->u.unary.expr, &inner);
 
-    if (err != TIDE_OK || !expr->u.unary.negate) {
-        if (err == TIDE_OK)
-            *out = inner;
+    if (err != TIDE_OK)
         return err;
+    TIDE_ASSERT(inner != NULL);
+    if (!expr->u.unary.negate) {
+        *out = inner;
+        return TIDE_OK;
     }
     values = scalar_new(eval);
     if (values == NULL)
@@ -215,7 +223,7 @@ enum tide_err tide__eval_scalar(struct tide__eval *eval, const struct tide_expr 
     case TIDE_EXPR_CALL:
         return scalar_call(eval, expr, out);
     default:
-        TIDE_ASSERT(!"a scalar expression of another kind passed the type check");
+        TIDE_ASSERT(false); /* The type check lets no other kind pass. */
         return TIDE_ERR_INTERNAL;
     }
 }
@@ -440,7 +448,7 @@ static enum tide_err eval_plain(struct tide__eval *eval, const struct tide_expr 
     case TIDE_EXPR_UNARY: /* A plus: the minus is a stream. */
         return tide__eval_vector(eval, expr->u.unary.expr, out);
     default:
-        TIDE_ASSERT(!"a vector expression of another kind passed the type check");
+        TIDE_ASSERT(false); /* The type check lets no other kind pass. */
         return TIDE_ERR_INTERNAL;
     }
 }
@@ -451,7 +459,7 @@ static enum tide_err eval_fixed(struct tide__eval *eval, const struct tide_expr 
 {
     const struct tide__grid *grid = eval->grid;
     const struct tide__grid *single = NULL;
-    struct tide__matrix *one;
+    struct tide__matrix *one = NULL;
     enum tide_err err = tide__grid_new(eval, grid->start_ms, grid->step_ms, 1, &single);
 
     if (err != TIDE_OK)
@@ -461,6 +469,7 @@ static enum tide_err eval_fixed(struct tide__eval *eval, const struct tide_expr 
     eval->grid = grid;
     if (err != TIDE_OK)
         return err;
+    TIDE_ASSERT(one != NULL);
     err = tide__matrix_new(eval, one->row_count, out);
     for (size_t i = 0; err == TIDE_OK && i < one->row_count; i++) {
         struct tide__row *row = &(*out)->rows[i];

@@ -238,6 +238,7 @@ enum tide_err tide__expr_info(struct tide__eval *eval)
     uint32_t *counts = tide_mem_array(count, sizeof(*counts));
     enum tide_err err = TIDE_ERR_NO_MEMORY;
 
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers. */
     w.nodes = tide_mem_array(count, sizeof(*w.nodes));
     w.parents = tide_mem_array(count, sizeof(*w.parents));
     eval->hashes = tide__eval_alloc(eval, count * sizeof(*eval->hashes));

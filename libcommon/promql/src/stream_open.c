@@ -265,7 +265,7 @@ static const struct tide_expr *range_argument(const struct tide_expr *call, size
             return tide_expr_unparen(call->u.call.args[i]);
         }
     }
-    TIDE_ASSERT(!"a function over a range without a range vector passed the type check");
+    TIDE_ASSERT(false); /* The type check lets no call without one pass. */
     return NULL;
 }
 

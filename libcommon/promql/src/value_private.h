@@ -88,7 +88,11 @@ void tide__matrix_free(struct tide__matrix *m); /* NULL is allowed. */
  * is none or over the limit: answer tide__eval_no_memory(eval). Only the thread that evaluates the
  * tree may call it, that is not the range and map kernels. */
 void *tide__eval_alloc(struct tide__eval *eval, size_t bytes);
-enum tide_err tide__eval_no_memory(struct tide__eval *eval);
+bool tide__eval_over_limit(struct tide__eval *eval);
+static inline enum tide_err tide__eval_no_memory(struct tide__eval *eval)
+{
+    return tide__eval_over_limit(eval) ? TIDE_ERR_LIMIT : TIDE_ERR_NO_MEMORY;
+}
 /* Refuses the query with a message: sets the error's text when there is none yet. */
 enum tide_err tide__eval_fail(struct tide__eval *eval, enum tide_err err, const char *format, ...)
     TIDE_PRINTF(3, 4);

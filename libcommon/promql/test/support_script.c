@@ -61,6 +61,7 @@ static void fail_at(const struct script *s, int line, const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it is started above. */
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     fail_msg("%s:%d: %s", s->path, line, text);
@@ -278,9 +279,11 @@ static void check_series(const struct script *s, const struct tide_result_series
     for (size_t i = 0; i < q->series_count && e == NULL; i++)
         if (tide_labels_eq(q->series[i].labels, r->labels))
             e = &q->series[i];
-    if (e == NULL)
+    if (e == NULL) {
         fail_at(s, q->line, "series not expected: %s (first value %g)", (const char *)text.ptr,
                 r->values[0]);
+        return;
+    }
     if (e->found)
         fail_at(s, q->line, "series twice: %s", (const char *)text.ptr);
     if (q->ordered && e != &q->series[at])

@@ -296,11 +296,11 @@ static void test_aggregation__streams_without_changing_a_bit(void **state)
         (void)snprintf(text, sizeof(text), "m{job=\"%u\", i=\"%u\"}", i % 7, i);
         s = support_source_series(src, text);
         for (int64_t t = 0; t < 40; t++)
-            support_series_append(s, t * 15000 + i % 3 * 100,
+            support_series_append(s, t * 15000 + (int64_t)(i % 3) * 100,
                                   (double)generator_below(&g, 1000000) / 3 * 1e-3);
     }
     for (size_t f = 0; f < sizeof(folds) / sizeof(*folds); f++) {
-        for (size_t n = 0; n < 4 * 5; n++) {
+        for (size_t n = 0; n < 20; n++) { /* 4 groups by 5 inner ones. */
             char streamed[128];
             char whole[192];
             struct answer a;
