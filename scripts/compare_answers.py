@@ -39,15 +39,25 @@ def same(a, b):
         (math.isnan(a[k]) and math.isnan(b[k])) or math.isclose(a[k], b[k], rel_tol=1e-9, abs_tol=1e-15) for k in a)
 
 
+def cause_an_error(prometheus):
+    """A query that Prometheus refuses: without any, the dashboard's error ratio would be empty."""
+    try:
+        ask(prometheus, "(", time.time())
+    except urllib.error.HTTPError:
+        pass
+
+
 def wait_for_samples(tidemark, prometheus, seconds):
-    """Until both have had all three targets for longer than the longest window."""
+    """Until both have had all three targets for longer than the longest window. Prometheus sends nothing of its very first
+    seconds, so a window that reached back to them would not be the same for both."""
     deadline = time.monotonic() + seconds
     reason = "nothing was tried"
     while time.monotonic() < deadline:
         try:
             at = time.time() - SETTLE_SECONDS
+            cause_an_error(prometheus)
             for base in (prometheus, tidemark):
-                found = ask(base, "count_over_time(up[20s]) >= 15", at)
+                found = ask(base, "count_over_time(up[30s]) >= 25", at)
                 if {json.loads(k)["job"] for k in found} != JOBS:
                     reason = "%s has no steady samples of %s yet" % (
                         base, ", ".join(sorted(JOBS - {json.loads(k)["job"] for k in found})))
