@@ -56,8 +56,9 @@ struct tide__scratch {
 
 struct tide_head {
     struct tide_head_options options;
-    pthread_rwlock_t lock; /* Writers first. Guards everything below. Only the writer changes it
-                              (and who frees a frozen view), so the writer reads without. */
+    pthread_rwlock_t
+        lock; /* Level 2 in docs/LOCKS.md. Writers first. Guards everything below. Only the writer
+                 changes it (and who frees a frozen view), so the writer reads without. */
     struct tide_index *index;
     struct tide_pages records; /* struct tide__record by reference. */
     uint32_t *live;            /* Live series in each full page of records. */

@@ -69,7 +69,7 @@ static inline const struct tide__slab *tide__store_slab(const struct tide__store
 static inline struct tide__sealed *tide__slab_chunk(uint8_t *memory, uint32_t id)
 {
     return (struct tide__sealed *)(void *)(memory +
-                                           (id & ((1u << TIDE__SLAB_OFFSET_BITS) - 1)) * 8u);
+                                           (size_t)(id & ((1u << TIDE__SLAB_OFFSET_BITS) - 1)) * 8);
 }
 
 /* The chunk, or NULL when there is none any more. Chains end where this answers NULL. */

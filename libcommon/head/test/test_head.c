@@ -197,15 +197,15 @@ static void test_append__gives_each_sender_of_a_target_its_own_column(void **sta
     (void)state;
     for (size_t i = 0; i < 40; i++)
         refs[i] = add_series(head, i, 0);
-    for (int64_t k = 0; k < 480 * 3; k++)
+    for (int64_t k = 0; k < INT64_C(480) * 3; k++)
         for (size_t i = 0; i < 40; i++)
             append(head, refs[i], START_MS + k * 15000 + (i < 20 ? 0 : 7000) + k % 5, (double)k);
     tide_head_stats(head, &stats);
     assert_int_equal(stats.samples, 40 * 1440);
     /* Full chunks, but for the few until they were apart. */
-    assert_true(stats.chunks < 40 * (1440 / 120 + 8));
+    assert_true(stats.chunks < (uint64_t)40 * (1440 / 120 + 8));
     /* Two columns a partition, 4 bytes a row; not a clock for each series. */
-    assert_true(stats.bytes_columns < 2 * 1440 * 4 * 2 + 4096);
+    assert_true(stats.bytes_columns < (uint64_t)2 * 1440 * 4 * 2 + 4096);
     tide_head_free(head);
 }
 
@@ -219,12 +219,12 @@ static void test_append__ends_alternation_of_short_chunks(void **state)
     (void)state;
     for (size_t i = 0; i < 10; i++)
         refs[i] = add_series(head, i, 0);
-    for (int64_t k = 0; k < 480 * 4; k++) /* All at their own times. */
+    for (int64_t k = 0; k < INT64_C(480) * 4; k++) /* All at their own times. */
         for (size_t i = 0; i < 10; i++)
             append(head, refs[i], START_MS + k * 15000 + (int64_t)(model_random(&random) % 10000),
                    (double)k);
     tide_head_stats(head, &stats);
-    assert_true(stats.chunks < 10 * (1920 / 120 + 16));
+    assert_true(stats.chunks < (uint64_t)10 * (1920 / 120 + 16));
     tide_head_free(head);
 }
 
@@ -241,7 +241,7 @@ static void test_append__backfills_in_little_time_and_memory(void **state)
     tide_head_stats(head, &stats);
     assert_int_equal(stats.samples, 100001);
     assert_true(stats.chunks < 100000 / 60);
-    assert_true(stats.bytes_late < 100000 * 5);
+    assert_true(stats.bytes_late < (uint64_t)100000 * 5);
     tide_head_free(head);
 }
 
@@ -254,17 +254,18 @@ static void test_truncate__gives_the_memory_back(void **state)
     (void)state;
     for (size_t i = 0; i < 20; i++)
         refs[i] = add_series(head, i, (unsigned)i % 2);
-    for (int64_t k = 0; k < 480 * 4; k++)
+    for (int64_t k = 0; k < INT64_C(480) * 4; k++)
         for (size_t i = 0; i < (k < 480 ? 20u : 10u); i++) /* Half of them end. */
             append(head, refs[i], START_MS + k * 15000, (double)(k * k));
     tide_head_stats(head, &before);
-    assert_int_equal(tide_head_truncate(head, START_MS + 7200000 * 3 + 1), TIDE_OK);
+    assert_int_equal(tide_head_truncate(head, START_MS + INT64_C(7200000) * 3 + 1), TIDE_OK);
     tide_head_stats(head, &after);
     assert_int_equal(after.series, 10);
     assert_int_equal(after.samples, 480 * 10);
     assert_true(after.bytes_sealed < before.bytes_sealed / 2);
     assert_true(after.bytes_columns < before.bytes_columns / 2);
-    assert_int_equal(append_why(head, refs[15], START_MS + 7200000 * 4, 1, 0), TIDE_ERR_NOT_FOUND);
+    assert_int_equal(append_why(head, refs[15], START_MS + INT64_C(7200000) * 4, 1, 0),
+                     TIDE_ERR_NOT_FOUND);
     assert_int_equal(tide_head_truncate(head, INT64_MAX), TIDE_OK);
     tide_head_stats(head, &after);
     assert_int_equal(after.series, 0);
@@ -415,7 +416,7 @@ static enum tide_err exercise(struct tide_head *head, struct tide_batch *batch)
     if (err == TIDE_OK)
         err = tide_head_freeze(head, &frozen);
     if (err == TIDE_OK)
-        err = tide_head_truncate(head, START_MS + 3 * 7200000);
+        err = tide_head_truncate(head, START_MS + INT64_C(3) * 7200000);
     tide_head_frozen_free(frozen);
     if (err == TIDE_OK)
         err = tide_head_select(head, &select, NULL, &set);
