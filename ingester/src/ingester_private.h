@@ -73,8 +73,8 @@ void tide__shard_deinit(struct shard *shard);
 struct tide_raft_app tide__shard_app(struct shard *shard);
 /* The tenant, or NULL when the shard has nothing of it. Threads: any. */
 struct tenant *tide__shard_tenant(struct shard *shard, struct tide_slice name);
-/* Adds a tenant that is not there yet. head: NULL makes an empty one; else it is taken over on
- * TIDE_OK. Errors: TIDE_ERR_LIMIT, TIDE_ERR_NO_MEMORY. */
+/* Adds a tenant that is not there yet; how many there may be is the caller's business. head: NULL
+ * makes an empty one; else it is taken over on TIDE_OK. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name,
                                                        struct tide_head *head, struct tenant **out);
 struct tide_head_options tide__shard_head_options(const struct tide_ingester *ingester);
