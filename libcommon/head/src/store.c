@@ -90,6 +90,16 @@ static enum tide_err add_slab(struct tide__store *store, struct tide__partition 
     return TIDE_OK;
 }
 
+bool tide__store_accepts(const struct tide__store *store, int64_t start_ms)
+{
+    size_t at;
+
+    if (store->partition_count < TIDE__PARTITIONS_MAX)
+        return true;
+    at = lower_bound(store, start_ms);
+    return at < store->partition_count && store->partitions[at]->start_ms == start_ms;
+}
+
 enum tide_err tide__store_add(struct tide__store *store, int64_t start_ms, size_t bytes,
                               uint32_t count, uint32_t older, uint32_t *id)
 {

@@ -275,6 +275,59 @@ static void test_truncate__gives_the_memory_back(void **state)
     tide_head_free(head);
 }
 
+/* So many slabs are dropped that their numbers come around. */
+static void test_truncate__uses_numbers_of_slabs_again(void **state)
+{
+    struct tide_head_options options = tide_head_options_default;
+    struct tide_batch batch = {.arena = tide_arena_new(0)};
+    struct tide_head *head;
+    struct tide_head_stats first, second;
+    struct tide_series_set *set;
+    uint32_t ref;
+    const int64_t count = 140000;
+
+    (void)state;
+    options.partition_ms = 1000;
+    assert_int_equal(tide_head_new(&options, &head), TIDE_OK);
+    ref = add_series(head, 0, 0);
+    for (int64_t k = 0; k < count;
+         k++) /* Each sample seals the one before, in a slab of its own. */
+        append(head, ref, k * 1000, (double)k);
+    assert_int_equal(tide_head_truncate(head, (count - 10) * 1000), TIDE_OK);
+    tide_head_stats(head, &first);
+    for (int64_t k = count; k < 2 * count; k++)
+        append(head, ref, k * 1000, (double)k);
+    set = select_all(head, NULL);
+    assert_int_equal(set->ops->read(set, 0, 1, INT64_MIN, INT64_MAX, &batch), TIDE_OK);
+    assert_int_equal(batch.series[0].count, count + 10);
+    for (int64_t k = 0; k < count + 10; k++)
+        assert_true(batch.series[0].values[k] == (double)(k + count - 10));
+    set->ops->free(set);
+    assert_int_equal(tide_head_truncate(head, (2 * count - 10) * 1000), TIDE_OK);
+    tide_head_stats(head, &second);
+    assert_int_equal(second.bytes_sealed, first.bytes_sealed);
+    tide_arena_free(batch.arena);
+    tide_head_free(head);
+}
+
+static void test_append__bounds_the_partitions(void **state)
+{
+    struct tide_head_options options = tide_head_options_default;
+    struct tide_head *head;
+    uint32_t ref;
+
+    (void)state;
+    options.partition_ms = 10;
+    assert_int_equal(tide_head_new(&options, &head), TIDE_OK);
+    ref = add_series(head, 0, 0);
+    for (int64_t k = 0; k <= 300000; k++)
+        append(head, ref, k * 10, 1);
+    assert_int_equal(append_why(head, ref, 300001 * 10, 1, 0), TIDE_ERR_LIMIT);
+    assert_int_equal(tide_head_truncate(head, 10), TIDE_OK);
+    assert_int_equal(append_why(head, ref, 300001 * 10, 1, 0), TIDE_OK);
+    tide_head_free(head);
+}
+
 static void test_head__is_small_when_empty(void **state)
 {
     struct tide_head *head = new_head();
@@ -469,6 +522,8 @@ int main(void)
         cmocka_unit_test(test_append__ends_alternation_of_short_chunks),
         cmocka_unit_test(test_append__backfills_in_little_time_and_memory),
         cmocka_unit_test(test_truncate__gives_the_memory_back),
+        cmocka_unit_test(test_truncate__uses_numbers_of_slabs_again),
+        cmocka_unit_test(test_append__bounds_the_partitions),
         cmocka_unit_test(test_head__is_small_when_empty),
         cmocka_unit_test(test_read__counts_against_the_limits),
         cmocka_unit_test(test_select__leaves_out_series_that_ended),
