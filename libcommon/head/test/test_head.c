@@ -322,9 +322,9 @@ static void test_append__bounds_the_partitions(void **state)
     ref = add_series(head, 0, 0);
     for (int64_t k = 0; k <= 300000; k++)
         append(head, ref, k * 10, 1);
-    assert_int_equal(append_why(head, ref, 300001 * 10, 1, 0), TIDE_ERR_LIMIT);
+    assert_int_equal(append_why(head, ref, INT64_C(3000010), 1, 0), TIDE_ERR_LIMIT);
     assert_int_equal(tide_head_truncate(head, 10), TIDE_OK);
-    assert_int_equal(append_why(head, ref, 300001 * 10, 1, 0), TIDE_OK);
+    assert_int_equal(append_why(head, ref, INT64_C(3000010), 1, 0), TIDE_OK);
     tide_head_free(head);
 }
 
