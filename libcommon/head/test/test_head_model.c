@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define SEEDS 40
+#define SEEDS 24
 
 /* Random work on head and model; restarts decides whether the head is written and restored, too. */
 static void work(struct model *m, int steps, bool restarts)
