@@ -17,10 +17,18 @@ TIDE_COUNTER(labelled_series, "tide_ingester_series_with_labels_total", "",
 
 /* Largest decoded push: its columns once more, with the labels and exemplars unpacked beside them.
  */
-#define APPLY_ARENA_BYTES_MAX (4u * TIDE_PUSH_BYTES_MAX)
+#define APPLY_ARENA_BYTES_MAX ((size_t)4 * TIDE_PUSH_BYTES_MAX)
 
 /* Samples are dropped in steps of this, so that retention costs nothing between them. */
-#define TRUNCATE_STEP_MS (10 * 60 * 1000)
+#define TRUNCATE_STEP_MS 600000
+
+void tide__shard_metrics_register(void)
+{
+    tide_metric_register(&applied_samples);
+    tide_metric_register(&applied_rejects);
+    tide_metric_register(&applied_pushes);
+    tide_metric_register(&labelled_series);
+}
 
 /* Who waits for one push. */
 struct push_token {
