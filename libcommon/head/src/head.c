@@ -5,7 +5,7 @@
 
 const struct tide_head_options tide_head_options_default = {
     .partition_ms = INT64_C(2) * 60 * 60 * 1000,
-    .chunk_samples = 120,
+    .chunk_samples = 60,
     .series_max = 10u * 1000 * 1000,
 };
 
