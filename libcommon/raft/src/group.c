@@ -604,6 +604,25 @@ static void tell_configuration(struct tide__group *group)
         (void)step_once(group, &event, &input);
 }
 
+/* A new leader's first entry. */
+static void append_barrier(struct tide__group *group)
+{
+    struct tide__payload *empty;
+    enum tide_err err = TIDE_ERR_NO_MEMORY;
+    uint64_t index;
+
+    group->want_barrier = false;
+    if (!tide__rule(group, TIDE__RULE_OWN_TERM))
+        return;
+    empty = tide__payload_copy((struct tide_slice){NULL, 0});
+    if (empty != NULL)
+        err = tide__group_append(group, TIDE__ENTRY_BARRIER, &empty, 1, &index);
+    if (err != TIDE_OK)
+        tide__payload_unref(empty);
+    if (err == TIDE_ERR_NO_MEMORY)
+        tide__group_kill(group, err, "a leader's barrier cannot be appended");
+}
+
 /* Runs what a step left to do. Applies at most apply_bytes_max. */
 static void follow(struct tide__group *group)
 {
@@ -611,13 +630,7 @@ static void follow(struct tide__group *group)
 
     while (!group->dead) {
         if (group->want_barrier) {
-            struct tide__payload *empty = tide__payload_copy((struct tide_slice){NULL, 0});
-            uint64_t index;
-
-            group->want_barrier = false;
-            if (!tide__rule(group, TIDE__RULE_OWN_TERM) || empty == NULL ||
-                tide__group_append(group, TIDE__ENTRY_BARRIER, &empty, 1, &index) != TIDE_OK)
-                tide__payload_unref(empty);
+            append_barrier(group);
         } else if (group->conf_told < group->conf_count) {
             tell_configuration(group);
         } else if (!applied) {
