@@ -204,8 +204,8 @@ static int format_integer(char *text, size_t room, const struct conversion *conv
 
     /* Signed and unsigned arguments of one size are passed alike where the value fits both; the
      * conversion in spec reads them as what they are. */
-    /* NOLINTNEXTLINE(bugprone-branch-clone): the types differ. */
     switch (conversion->length) {
+    /* NOLINTNEXTLINE(bugprone-branch-clone): the types differ. */
     case LENGTH_LONG:
         return FORMAT_AS(long);
     case LENGTH_LONG_LONG:
