@@ -428,6 +428,11 @@ static void finish(struct write_request *request)
 {
     const bool again = request->reference_lost && !request->with_labels;
 
+    /* Limits of series refuse samples; what refuses a whole push is this one. */
+    if (request->err == TIDE_ERR_LIMIT) {
+        request->diag.text[0] = '\0';
+        tide_diag_set(&request->diag, "no more tenants are accepted (limits.tenants_max)");
+    }
     if (request->err != TIDE_OK)
         answer_err(request, request->err);
     else if (again || request->first_refused != UINT32_MAX)
@@ -460,7 +465,10 @@ static void name_refused(struct write_request *request)
     tide_diag_set(&request->diag, "%llu of %llu samples refused; first in series %u %.*s: %s",
                   (unsigned long long)request->samples_refused, (unsigned long long)samples,
                   request->first_refused, (int)(name.len > 300 ? 300 : name.len),
-                  (const char *)name.ptr, tide_err_text(request->refused_why));
+                  (const char *)name.ptr,
+                  request->refused_why == TIDE_ERR_LIMIT
+                      ? "no more series are accepted (limits.series_per_tenant_max)"
+                      : tide_err_text(request->refused_why));
     tide_buf_deinit(&name);
     if (scratch != NULL)
         tide__scratch_give(request->distributor, scratch);
