@@ -82,11 +82,15 @@ static enum tide_err store_open(struct tide_ingester *ingester, struct tide_diag
 {
     struct tide_buf text = {0};
     struct tide_diag missing = {{0}};
-    char path[4096];
+    char path[4096], log_path[4096];
     enum tide_err err;
 
     snprintf(path, sizeof(path), "%s/store", ingester->data_dir);
+    snprintf(log_path, sizeof(log_path), "%s/log", ingester->data_dir);
     err = tide_file_read(path, STORE_FILE_BYTES_MAX, &text, &missing);
+    /* With another seed no series would be found again. The file is made before the log is. */
+    if (err == TIDE_ERR_NOT_FOUND && access(log_path, F_OK) == 0)
+        err = TIDE_ERR_CORRUPT;
     if (err == TIDE_ERR_NOT_FOUND)
         return store_make(path, ingester->options.shard_count, &ingester->identity_seed, diag);
     if (err != TIDE_OK) {

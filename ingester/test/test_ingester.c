@@ -249,6 +249,25 @@ static void test_ingester__a_store_file_that_is_none_is_refused_by_name(void **s
     }
 }
 
+static void test_ingester__a_lost_store_file_is_not_made_up(void **state)
+{
+    struct store *store = *state;
+    struct tide_diag diag;
+    char path[128], hidden[136];
+
+    store_open(store);
+    write_one(store, "a", "x", 1, 1000, 1);
+    store_close(store);
+    snprintf(path, sizeof(path), "%s/store", store->dir);
+    snprintf(hidden, sizeof(hidden), "%s.hidden", path);
+    assert_int_equal(rename(path, hidden), 0);
+    assert_int_equal(store_open_err(store, &diag), TIDE_ERR_CORRUPT);
+    assert_non_null(strstr(diag.text, path));
+    assert_int_equal(rename(hidden, path), 0);
+    store_open(store);
+    assert_string_equal(read_all(store, "a", "x"), "x{n=\"1\"} 1000:1\n");
+}
+
 /* ---- Limits ---- */
 
 static void test_ingester__samples_before_the_retention_are_refused(void **state)
@@ -531,6 +550,7 @@ int main(int argc, char **argv)
         TEST(the_identity_seed_is_drawn_once),
         TEST(another_shard_count_is_refused),
         TEST(a_store_file_that_is_none_is_refused_by_name),
+        TEST(a_lost_store_file_is_not_made_up),
         TEST(samples_before_the_retention_are_refused),
         TEST(what_the_retention_leaves_behind_is_dropped),
         TEST(tenants_over_the_limit_are_refused_and_others_are_not),
