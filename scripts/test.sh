@@ -14,10 +14,11 @@ say() { printf '\n== %s (%s s)\n' "$1" "$(($(date +%s) - started))"; }
 started=$(date +%s)
 jobs=$(nproc)
 
+# build PRESET [TARGET]
 build() {
     cmake --preset "$1" >"build-$1.log" 2>&1 || { cat "build-$1.log" >&2; exit 1; }
     rm -f "build-$1.log"
-    cmake --build --preset "$1" -j "$jobs" -- --quiet
+    cmake --build --preset "$1" --target "${2:-all}" -j "$jobs" -- --quiet
 }
 
 sources() { git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cc' | grep -v '^third_party/'; }
@@ -59,7 +60,7 @@ step_tidy() {
 
 step_fuzz() {
     say "Fuzzers, some seconds each"
-    build fuzz
+    build fuzz fuzzers
     ctest --preset fuzz -j "$jobs" -L fuzz
 }
 
