@@ -60,8 +60,8 @@ struct tide_ingester {
     bool stopping;
 
     pthread_cond_t wake;
-    pthread_t checkpoint_thread;
-    bool checkpoint_thread_runs;
+    pthread_t background; /* Checkpoints that are due, and the time where nobody tells it. */
+    bool background_runs;
 };
 
 /* ---- shard.c ---- */

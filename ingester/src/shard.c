@@ -15,9 +15,8 @@ TIDE_COUNTER(applied_pushes, "tide_ingester_pushes_applied_total", "",
 TIDE_COUNTER(labelled_series, "tide_ingester_series_with_labels_total", "",
              "Series of pushes that came with labels: made, or found by their identity.");
 
-/* Largest decoded push: its columns once more, with the labels and exemplars unpacked beside them.
- */
-#define APPLY_ARENA_BYTES_MAX ((size_t)4 * TIDE_PUSH_BYTES_MAX)
+/* Enough to decode any push that a distributor can make. */
+#define APPLY_ARENA_BYTES_MAX (2 * TIDE_PUSH_DECODED_BYTES_MAX)
 
 /* Samples are dropped in steps of this, so that retention costs nothing between them. */
 #define TRUNCATE_STEP_MS 600000
@@ -309,6 +308,10 @@ static enum tide_err shard_apply(void *context, uint64_t index, struct tide_slic
         err = truncate_old(shard, push.now_ms);
     if (err != TIDE_OK)
         return err;
+    if (push.tenant.len == 0) { /* It brought the time and nothing else. */
+        answer(token, &result);
+        return TIDE_OK;
+    }
     tenant = tide__shard_tenant(shard, push.tenant);
     if (tenant == NULL && shard->tenant_count >= shard->ingester->options.tenants_max) {
         result.err = TIDE_ERR_LIMIT;

@@ -9,12 +9,14 @@
 
 #include "support_ingester.h"
 
+#include "tide/base/clock.h"
 #include "tide/base/mem.h"
 
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MINUTE_MS ((int64_t)60 * 1000)
@@ -270,10 +272,16 @@ static void test_ingester__a_lost_store_file_is_not_made_up(void **state)
 
 /* ---- Limits ---- */
 
+/* A clock of senders that is ahead of this machine's, which the ingester tells its shards too. */
+static int64_t clock_ahead_ms(void)
+{
+    return tide_clock_wall_ms() + 1000 * HOUR_MS;
+}
+
 static void test_ingester__samples_before_the_retention_are_refused(void **state)
 {
     struct store *store = *state;
-    const int64_t now_ms = 1000 * HOUR_MS;
+    const int64_t now_ms = clock_ahead_ms();
     struct request request;
     struct outcome out;
     uint32_t shard, ref;
@@ -295,7 +303,7 @@ static void test_ingester__samples_before_the_retention_are_refused(void **state
 static void test_ingester__what_the_retention_leaves_behind_is_dropped(void **state)
 {
     struct store *store = *state;
-    const int64_t start_ms = 1000 * HOUR_MS;
+    const int64_t start_ms = clock_ahead_ms();
     struct request request;
     struct outcome out;
     uint32_t shard;
@@ -324,6 +332,28 @@ static void test_ingester__what_the_retention_leaves_behind_is_dropped(void **st
 
     snprintf(line, sizeof(line), "x{n=\"1\"} %lld:2\n", (long long)(start_ms + 10 * HOUR_MS));
     assert_string_equal(read_all(store, "a", "x"), line);
+}
+
+/* As when writes are refused because memory is full: then retention is what frees some. */
+static void test_ingester__the_retention_goes_on_where_nobody_writes(void **state)
+{
+    struct store *store = *state;
+    const struct timespec pause = {0, 10000000};
+    int64_t deadline_ms;
+
+    store_open(store);
+    for (int n = 0; n < 9; n++)
+        write_one(store, "a", "x", n, 1000, n);
+    store_close(store);
+    store->options.retention_ms = HOUR_MS;
+    store_open(store);
+    deadline_ms = tide_clock_mono_ms() + 30000;
+    while (read_all(store, "a", "x")[0] != '\0' && tide_clock_mono_ms() < deadline_ms)
+        nanosleep(&pause, NULL);
+    assert_string_equal(read_all(store, "a", "x"), "");
+    /* The push that told the time made no tenant. */
+    for (uint32_t i = 0; i < STORE_SHARDS; i++)
+        assert_null(tide__shard_tenant(&store->ingester->shards[i], TIDE_SLICE("")));
 }
 
 static void test_ingester__tenants_over_the_limit_are_refused_and_others_are_not(void **state)
@@ -553,6 +583,7 @@ int main(int argc, char **argv)
         TEST(a_lost_store_file_is_not_made_up),
         TEST(samples_before_the_retention_are_refused),
         TEST(what_the_retention_leaves_behind_is_dropped),
+        TEST(the_retention_goes_on_where_nobody_writes),
         TEST(tenants_over_the_limit_are_refused_and_others_are_not),
         TEST(lower_limits_never_keep_a_store_from_opening),
         TEST(series_over_the_limit_are_refused_one_by_one),
