@@ -379,7 +379,8 @@ static enum tide_err value_row_new(struct value_counts *c, uint32_t group, doubl
 
 static enum tide_err count_value(struct value_counts *c, uint32_t group, size_t s, double v)
 {
-    uint64_t bits = isnan(v) ? TIDE_NAN_BITS : tide_value_bits(v);
+    /* Without their label all values of a group count in one row. */
+    uint64_t bits = c->label_dropped ? 0 : isnan(v) ? TIDE_NAN_BITS : tide_value_bits(v);
     struct value_slot *slot;
     enum tide_err err;
 
