@@ -82,16 +82,34 @@ static bool selected(const struct tide_select *select, const struct memory_serie
            tide_matchers_match(select->matchers, select->matcher_count, labels_of(series));
 }
 
+/* What a call was asked for is kept for the test, which has a thread of its own. */
+static enum tide_err enter(struct memory_source *memory, const struct tide_select *select,
+                           struct tide_slice name, struct tide_diag *diag)
+{
+    enum tide_err err;
+
+    pthread_mutex_lock(&memory->lock);
+    if (select != NULL)
+        memory->asked = *select;
+    assert_true(name.len < sizeof(memory->asked_text));
+    if (name.len > 0)
+        memcpy(memory->asked_text, name.ptr, name.len);
+    memory->asked_name = (struct tide_slice){(const uint8_t *)memory->asked_text, name.len};
+    err = memory->err;
+    pthread_mutex_unlock(&memory->lock);
+    return err == TIDE_OK ? err : tide_diag_err(diag, err, "the source says no");
+}
+
 static enum tide_err source_select(void *context, const struct tide_select *select,
                                    struct tide_query_limits *limits, struct tide_series_set **out,
                                    struct tide_diag *diag)
 {
     struct memory_source *memory = context;
     struct memory_set *set;
+    enum tide_err err = enter(memory, select, (struct tide_slice){NULL, 0}, diag);
 
-    memory->asked = *select;
-    if (memory->err != TIDE_OK)
-        return tide_diag_err(diag, memory->err, "the source says no");
+    if (err != TIDE_OK)
+        return err;
     set = tide_mem_new(sizeof(*set));
     assert_non_null(set);
     *set = (struct memory_set){
@@ -113,11 +131,11 @@ static enum tide_err source_label_names(void *context, const struct tide_select 
                                         void *sink_context, struct tide_diag *diag)
 {
     struct memory_source *memory = context;
+    enum tide_err err = enter(memory, select, (struct tide_slice){NULL, 0}, diag);
 
     (void)limits;
-    memory->asked = *select;
-    if (memory->err != TIDE_OK)
-        return tide_diag_err(diag, memory->err, "the source says no");
+    if (err != TIDE_OK)
+        return err;
     for (size_t i = memory->series_count; i-- > 0;) {
         const struct memory_series *s = &memory->series[i];
 
@@ -133,14 +151,11 @@ static enum tide_err source_label_values(void *context, const struct tide_select
                                          struct tide_diag *diag)
 {
     struct memory_source *memory = context;
+    enum tide_err err = enter(memory, select, name, diag);
 
     (void)limits;
-    memory->asked = *select;
-    assert_true(name.len < sizeof(memory->asked_text));
-    memcpy(memory->asked_text, name.ptr, name.len);
-    memory->asked_name = (struct tide_slice){(const uint8_t *)memory->asked_text, name.len};
-    if (memory->err != TIDE_OK)
-        return tide_diag_err(diag, memory->err, "the source says no");
+    if (err != TIDE_OK)
+        return err;
     for (size_t i = memory->series_count; i-- > 0;) {
         struct tide_slice value = tide_labels_get(labels_of(&memory->series[i]), name);
 
@@ -155,11 +170,11 @@ static enum tide_err source_exemplars(void *context, const struct tide_select *s
                                       void *sink_context, struct tide_diag *diag)
 {
     struct memory_source *memory = context;
+    enum tide_err err = enter(memory, select, (struct tide_slice){NULL, 0}, diag);
 
     (void)limits;
-    memory->asked = *select;
-    if (memory->err != TIDE_OK)
-        return tide_diag_err(diag, memory->err, "the source says no");
+    if (err != TIDE_OK)
+        return err;
     if (memory->exemplar_count > 0 &&
         tide_matchers_match(select->matchers, select->matcher_count, labels_of(&memory->series[0])))
         sink(sink_context, labels_of(&memory->series[0]), memory->exemplars,
@@ -172,23 +187,25 @@ static enum tide_err source_metadata(void *context, struct tide_slice tenant,
                                      void *sink_context)
 {
     struct memory_source *memory = context;
+    enum tide_err err = enter(memory, NULL, (struct tide_slice){NULL, 0}, NULL);
 
     (void)tenant;
     for (size_t i = memory->metadata_count; i-- > 0;) {
         if (metric.len == 0 || tide_slice_eq(metric, memory->metadata[i].metric))
             sink(sink_context, &memory->metadata[i]);
     }
-    return memory->err;
+    return err;
 }
 
 static enum tide_err source_stats(void *context, struct tide_slice tenant,
                                   struct tide_source_stats *out)
 {
-    const struct memory_source *memory = context;
+    struct memory_source *memory = context;
+    enum tide_err err = enter(memory, NULL, (struct tide_slice){NULL, 0}, NULL);
 
     (void)tenant;
     *out = (struct tide_source_stats){.series = memory->series_count, .min_ms = 1, .max_ms = 2};
-    return memory->err;
+    return err;
 }
 
 /* Each series by itself: the caller adds. */
@@ -226,6 +243,7 @@ void memory_source_init(struct memory_source *memory, const struct memory_series
                                                 .metadata = source_metadata,
                                                 .stats = source_stats,
                                                 .cardinality = source_cardinality}};
+    pthread_mutex_init(&memory->lock, NULL);
 }
 
 /* ---- The service ---- */
@@ -313,12 +331,21 @@ static void unchunk(char *body)
     *to = '\0';
 }
 
+/* Between what the test sets or reads and what the source reads or sets, which TCP orders, but not
+ * for a thread sanitizer. */
+static void meet(struct memory_source *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    pthread_mutex_unlock(&memory->lock);
+}
+
 int service_get(struct service *service, const char *path)
 {
     int fd = client_connect(service->port);
     struct tide_buf text = {0};
     int status;
 
+    meet(service->memory);
     tide_buf_printf(&text, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path);
     assert_int_equal(send(fd, text.ptr, text.len, 0), text.len);
     text.len = 0;
@@ -342,6 +369,7 @@ int service_get(struct service *service, const char *path)
     if (strstr((const char *)text.ptr, "chunked") != NULL)
         unchunk(service->body);
     tide_buf_deinit(&text);
+    meet(service->memory);
     return status;
 }
 

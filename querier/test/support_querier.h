@@ -5,6 +5,8 @@
 
 #include "querier_private.h"
 
+#include <pthread.h>
+
 /* A slice of a literal, for tables. */
 #define TEXT(literal)                                                                              \
     {                                                                                              \
@@ -29,11 +31,12 @@ struct memory_source {
     size_t metadata_count;
     const struct tide_exemplar *exemplars; /* Of series 0. */
     size_t exemplar_count;
-    /* What every call answers when it is not TIDE_OK. */
-    enum tide_err err;
+    pthread_mutex_t lock; /* Guards the fields up to the blank line. */
+    enum tide_err err;    /* What calls answer when it is not TIDE_OK. */
+    struct tide_select asked;
     struct tide_slice asked_name; /* The label of the last call for values; in asked_text. */
-    struct tide_select asked;     /* The last selection's times. */
     char asked_text[256];
+
     struct tide_source source;
 };
 
