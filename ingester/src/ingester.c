@@ -237,6 +237,17 @@ static void tick(struct tide_ingester *ingester)
     }
 }
 
+/* What the log would not take when it was opened, on a full disk perhaps. */
+static void retry_rules(struct tide_ingester *ingester)
+{
+    for (uint32_t i = 0; i < ingester->options.shard_count; i++) {
+        struct shard *shard = &ingester->shards[i];
+
+        if (atomic_load_explicit(&shard->rules_failed, memory_order_relaxed))
+            tide__shard_rules_propose(shard);
+    }
+}
+
 static void *background_main(void *context)
 {
     struct tide_ingester *ingester = context;
@@ -246,6 +257,7 @@ static void *background_main(void *context)
     while (!ingester->stopping) {
         struct timespec until;
 
+        retry_rules(ingester);
         if (ingester->options.retention_ms > 0 && tide_clock_mono_ms() >= tick_mono_ms) {
             tick(ingester);
             tick_mono_ms += TICK_MS;
@@ -365,6 +377,10 @@ static enum tide_err open_all(struct tide_ingester *ingester, struct tide_diag *
         err = shards_open(ingester, diag);
     if (err != TIDE_OK)
         return err;
+    for (uint32_t i = 0; i < options->shard_count; i++) {
+        if (tide__shard_rules_differ(&ingester->shards[i]))
+            tide__shard_rules_propose(&ingester->shards[i]);
+    }
     tide__shard_metrics_register();
     tide__checkpoint_metrics_register();
     tide_metrics_collector_add(collect, ingester);

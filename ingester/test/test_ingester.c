@@ -175,17 +175,24 @@ static void crash_child(const char *dir)
     raise(SIGKILL);
 }
 
-static void test_ingester__a_killed_process_loses_nothing(void **state)
+/* Runs a child of this program on the store's folder until it has killed itself. */
+static void crash(struct store *store, char *kind)
 {
     extern char **environ;
-    struct store *store = *state;
-    char *arguments[] = {(char[]){"crash"}, store->dir, NULL};
+    char *arguments[] = {kind, store->dir, NULL};
     pid_t child;
     int status;
 
     assert_int_equal(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ), 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
+}
+
+static void test_ingester__a_killed_process_loses_nothing(void **state)
+{
+    struct store *store = *state;
+
+    crash(store, (char[]){"crash"});
     store_open(store);
     const char *text = read_all(store, "a", "x");
 
@@ -384,6 +391,82 @@ static void test_ingester__tenants_over_the_limit_are_refused_and_others_are_not
     assert_string_not_equal(read_all(store, "b", "x"), "");
     assert_string_equal(read_all(store, "c", "x"), "");
     write_one(store, "a", "y", 1, 1000, 1);
+}
+
+/* One sample of a series of the first shard, with labels, or by its reference. */
+static uint32_t write_first(struct store *store, const char *name, int64_t now_ms)
+{
+    uint32_t shard = STORE_SHARDS, ref = 0;
+    struct request request;
+    struct outcome out;
+
+    request_init(&request, store, "a");
+    for (int n = 0; shard != 0; n++) {
+        ref = request_series(&request, name, n, &shard);
+        if (shard != 0)
+            tide_push_builder_reset(&request.builders[shard]);
+    }
+    tide_push_add_sample(&request.builders[0], ref, now_ms, tide_value_bits(1));
+    request_send(&request, now_ms, &out);
+    assert_int_equal(out.err, TIDE_OK);
+    assert_int_equal(out.reject_count, 0);
+    assert_int_equal(out.ref_count, 1);
+    request_deinit(&request);
+    return out.refs[0];
+}
+
+static void write_by_reference(struct store *store, uint32_t ref, int64_t now_ms, double value)
+{
+    struct request request;
+    struct outcome out;
+
+    request_init(&request, store, "a");
+    tide_push_add_sample(&request.builders[0], ref, now_ms, tide_value_bits(value));
+    request_send(&request, now_ms, &out);
+    assert_int_equal(out.err, TIDE_OK);
+    assert_int_equal(out.reject_count, 0);
+    request_deinit(&request);
+}
+
+/* The child: the retention drops a series, which then comes again and gets another number. */
+static void crash_child_with_rules(const char *dir)
+{
+    const int64_t start_ms = clock_ahead_ms(), later_ms = start_ms + 10 * HOUR_MS;
+    struct store store;
+    uint32_t c, d;
+
+    store_init_at(&store, dir);
+    store.options.retention_ms = HOUR_MS;
+    store_open(&store);
+    write_first(&store, "a", start_ms);
+    write_first(&store, "b", later_ms);
+    write_first(&store, "a", later_ms);
+    c = write_first(&store, "c", later_ms);
+    d = write_first(&store, "d", later_ms);
+    write_by_reference(&store, c, later_ms + 1, 33);
+    write_by_reference(&store, d, later_ms + 1, 44);
+    write_one(&store, "b", "x", 1, later_ms, 55);
+    raise(SIGKILL);
+}
+
+/* The log is replayed under the rules it was written under: else references would shift, and
+ * samples that were answered would be gone or, worse, another series'. */
+static void
+test_ingester__other_options_after_a_crash_change_nothing_that_was_answered(void **state)
+{
+    struct store *store = *state;
+
+    crash(store, (char[]){"crash with rules"});
+    store->options.series_per_tenant_max = 3;
+    store->options.tenants_max = 1;
+    store_open(store);
+    for (int round = 0; round < 2; round++) { /* From the log, then from a checkpoint. */
+        assert_non_null(strstr(read_all(store, "a", "c"), ":33\n"));
+        assert_non_null(strstr(read_all(store, "a", "d"), ":44\n"));
+        assert_non_null(strstr(read_all(store, "b", "x"), ":55\n"));
+        store_close(store);
+        store_open(store);
+    }
 }
 
 /* Lowering a limit keeps new things out. What is stored already is not in question. */
@@ -585,6 +668,7 @@ int main(int argc, char **argv)
         TEST(what_the_retention_leaves_behind_is_dropped),
         TEST(the_retention_goes_on_where_nobody_writes),
         TEST(tenants_over_the_limit_are_refused_and_others_are_not),
+        TEST(other_options_after_a_crash_change_nothing_that_was_answered),
         TEST(lower_limits_never_keep_a_store_from_opening),
         TEST(series_over_the_limit_are_refused_one_by_one),
         TEST(exemplars_and_metadata_come_back_after_a_restart),
@@ -593,5 +677,7 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[0], "crash") == 0)
         crash_child(argv[1]);
+    if (argc == 2 && strcmp(argv[0], "crash with rules") == 0)
+        crash_child_with_rules(argv[1]);
     return cmocka_run_group_tests_name("ingester", tests, NULL, NULL);
 }

@@ -262,6 +262,11 @@ enum tide_err tide_head_series(struct tide_head *head, struct tide_hash128 ident
     return err;
 }
 
+void tide_head_series_max_set(struct tide_head *head, uint32_t series_max)
+{
+    head->options.series_max = series_max; /* Only the writer looks at it. */
+}
+
 enum tide_err tide_head_labels(struct tide_head *head, uint32_t ref, struct tide_arena *arena,
                                struct tide_labels *out)
 {

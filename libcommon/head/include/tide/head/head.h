@@ -39,6 +39,9 @@ TIDE_CHECK_RESULT enum tide_err tide_head_series(struct tide_head *head,
                                                  struct tide_hash128 identity,
                                                  struct tide_labels labels, uint32_t *ref);
 
+/* Changes options.series_max. Series over it that are there stay. */
+void tide_head_series_max_set(struct tide_head *head, uint32_t series_max);
+
 struct tide_head_rejects {
     struct tide_push_reject *items; /* Owned by the caller: tide_mem_free(). */
     size_t count;
