@@ -355,7 +355,7 @@ static void test_limits__an_answer_larger_than_its_memory_is_refused(void **stat
         snprintf(path, sizeof(path), "/api/v1/%s", calls[i]);
         service_expect_part(&f->service, path, 422, "more memory than a query may use");
     }
-    service_expect_part(&f->service, "/api/v1/query?query=1&time=1", 200, "success");
+    service_expect_part(&f->service, "/api/v1/format_query?query=x", 200, "\"x\"");
 }
 
 static void test_limits__samples_read_are_bounded(void **state)
