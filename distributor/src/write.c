@@ -553,7 +553,8 @@ static void name_refused(struct write_request *request)
                   request->first_refused, (int)(name.len > 300 ? 300 : name.len),
                   (const char *)name.ptr,
                   request->refused_why == TIDE_ERR_LIMIT
-                      ? "no more series are accepted (limits.series_per_tenant_max)"
+                      ? "no more series (limits.series_per_tenant_max), or no room for "
+                        "samples of so many times"
                       : tide_err_text(request->refused_why));
     tide_buf_deinit(&name);
     if (scratch != NULL)
