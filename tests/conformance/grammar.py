@@ -30,7 +30,7 @@ def plain(name):
 
 
 class Grammar:
-    """unsupported: names of functions and forms ("duration_expressions", ...) that the oracle does not know."""
+    """unsupported: names of functions and forms ("duration_functions", ...) that the oracle does not know."""
 
     def __init__(self, seed, families, unsupported=()):
         self.random = random.Random(seed)
@@ -57,9 +57,10 @@ class Grammar:
                           "5m", "1e-3", "7", "1.5"))
 
     def duration(self):
-        if "duration_expressions" not in self.unsupported and self.chance(0.05):
-            return self.pick(("step()", "step() * 2", "1m * 3", "(2m + 30s)", "10m / 4", "2m ^ 1", "max(step(), 2m)",
-                              "min(5m, step() * 10)", "5m % 2m"))
+        if "duration_arithmetic" not in self.unsupported and self.chance(0.05):
+            return self.pick(("1m * 3", "(2m + 30s)", "10m / 4", "2m ^ 1", "5m % 2m", "7m - 90", "-(-2m)"))
+        if "duration_functions" not in self.unsupported and self.chance(0.03):
+            return self.pick(("step()", "step() * 2", "max(step(), 2m)", "min(5m, step() * 10)"))
         return self.pick(DURATIONS)
 
     def modifiers(self):
@@ -205,7 +206,7 @@ class Grammar:
     def labels_call(self, depth):
         inner = self.vector(depth)
         names = list(self.family.labels) if self.family and self.family.labels else ["job"]
-        source, target = self.pick(names), self.pick(("made", "job", "__name__", "i"))
+        source, target = self.pick(names + ["__name__"]), self.pick(("made", "job", "__name__", "i"))
         if self.chance(0.6):
             return "label_replace(%s, %s, %s, %s, %s)" % (
                 inner, quote(target), self.pick(('"$1"', '"x-$1"', '""', '"$0$1"', '"${1}s"', '"$name"')), quote(source),
@@ -230,7 +231,9 @@ class Grammar:
         """topk and its like; what is chosen must follow from the data alone, not from the order of series."""
         roll = self.random.random()
         if roll < 0.15:
-            return "count %s(limitk %s(%s, %s))" % (self.grouping(), self.grouping(), self.pick("0123"), self.vector(depth))
+            inner = self.vector(depth)
+            grouping = self.grouping()
+            return "count %s(limitk %s(%s, %s))" % (grouping, grouping, self.pick("0123"), inner)
         kinds = [f for f in self.families if f.distinct and f.kind == "gauge"]
         family = self.family = self.pick(kinds)
         inner = family.name if plain(family.name) else "{%s}" % quote(family.name)
