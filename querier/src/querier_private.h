@@ -1,6 +1,6 @@
 /* The parts of the querier: parameters (params.c), answers (answer.c), and the calls: queries
- * (query.c), series and labels (series.c), metadata, exemplars and text (lookup.c), status
- * (status.c). */
+ * (query.c), series and labels (series.c), metadata, exemplars and text (lookup.c), trees
+ * (parse_query.c), status (status.c), and what a store has nothing of (store.c). */
 #ifndef TIDE_QUERIER_PRIVATE_H
 #define TIDE_QUERIER_PRIVATE_H
 
@@ -102,10 +102,18 @@ void tide__handle_label_values(void *context, struct tide_http_exchange *x);
 void tide__handle_metadata(void *context, struct tide_http_exchange *x);
 void tide__handle_exemplars(void *context, struct tide_http_exchange *x);
 void tide__handle_format(void *context, struct tide_http_exchange *x);
+void tide__handle_parse(void *context, struct tide_http_exchange *x);
 void tide__handle_buildinfo(void *context, struct tide_http_exchange *x);
 void tide__handle_runtimeinfo(void *context, struct tide_http_exchange *x);
 void tide__handle_tsdb(void *context, struct tide_http_exchange *x);
 void tide__handle_rules(void *context, struct tide_http_exchange *x);
 void tide__handle_alerts(void *context, struct tide_http_exchange *x);
+void tide__handle_alertmanagers(void *context, struct tide_http_exchange *x);
+void tide__handle_targets(void *context, struct tide_http_exchange *x);
+void tide__handle_targets_metadata(void *context, struct tide_http_exchange *x);
+void tide__handle_scrape_pools(void *context, struct tide_http_exchange *x);
+void tide__handle_config(void *context, struct tide_http_exchange *x);
+void tide__handle_walreplay(void *context, struct tide_http_exchange *x);
+void tide__handle_features(void *context, struct tide_http_exchange *x);
 
 #endif
