@@ -19,6 +19,7 @@ import urllib.parse
 
 import catalogue
 import known
+import native
 from compare import Comparison, Difference
 from dataset import END_MS, START_MS, Dataset
 from grammar import MATRIX_FUNCTIONS, Grammar
@@ -53,8 +54,12 @@ class Api:
             self.connection.close()
 
 
-def load(dataset, tide, prometheus):
-    for body in dataset.bodies():
+def takes_native_histograms(tide):
+    return tide.write(native.series({"__name__": "probe"}, [], [(START_MS, native.NativeHistogram(0))]), tenant="probe").status == 204
+
+
+def load(bodies, tide, prometheus):
+    for body in bodies:
         reply = tide.write(body)
         if reply.status // 100 != 2:
             raise RuntimeError("Tidemark refuses the data: %r" % reply)
@@ -75,10 +80,10 @@ def probe(oracle):
                   if oracle.ask({"query": query, "time": str(START_MS // 1000)})["status"] == "error")
 
 
-def fixed(seed):
+def fixed(seed, histograms):
     """The catalogue, at times of the seed's choosing."""
     rng = random.Random(seed)
-    for query in catalogue.queries():
+    for query in catalogue.queries() + (catalogue.native_queries() if histograms else []):
         at = START_MS + rng.randrange(3600, 7000) * 1000
         yield {"query": query, "time": "%.3f" % (at / 1000)}
         yield {"query": query, "start": "%.3f" % (at / 1000 - 900), "end": "%.3f" % (at / 1000), "step": rng.choice(("15", "60", "37.5"))}
@@ -164,8 +169,15 @@ def differential(seed, count, failures_path=None, replay=None, fixed_list=True, 
 def ask_all(run, seed, count, replay, fixed_list):
     with Tidemark() as tide, Prometheus(binary()) as prometheus:
         dataset = Dataset(seed)
-        load(dataset, tide, prometheus)
+        load(dataset.bodies(), tide, prometheus)
         print("%d series, %d samples, from %d to %d" % (len(dataset.series), dataset.sample_count(), START_MS, END_MS), file=run.out)
+        histograms = takes_native_histograms(tide)
+        if histograms:
+            data = native.NativeData(dataset)
+            load(data.bodies(), tide, prometheus)
+            print("%d series with native histograms, %d samples" % (len(data.series), data.sample_count()), file=run.out)
+        else:
+            print("this Tidemark takes no native histograms: left out", file=run.out)
         ours, theirs = Api(tide.port), Api(prometheus.port)
         unsupported = probe(theirs)
         print("not in this Prometheus: " + (", ".join(unsupported) or "nothing"), file=run.out, flush=True)
@@ -173,7 +185,7 @@ def ask_all(run, seed, count, replay, fixed_list):
             with open(replay, encoding="utf-8") as f:
                 asked = [json.loads(line)["params"] for line in f]
         else:
-            asked = (fixed(seed) if fixed_list else ())
+            asked = fixed(seed, histograms) if fixed_list else ()
         for params in asked:
             run.one(ours, theirs, params)
         if not replay:

@@ -191,8 +191,10 @@ class Grammar:
 
     def histogram(self, depth):
         roll = self.random.random()
-        if roll < 0.1:
-            return "%s(%s)" % (self.pick(HISTOGRAM_FUNCTIONS), self.vector(depth))
+        native = any(family.kind == "native" for family in self.families)
+        if roll < (0.6 if native else 0.1):
+            return self.native(depth)
+        roll = self.random.random()
         name = self.pick(("latency_seconds_bucket", "latency_seconds_bucket", "broken_bucket"))
         inner = "%s[%s]%s" % (name, self.duration(), self.modifiers())
         inner = self.pick(("rate(%s)", "increase(%s)", "sum by (le) (rate(%s))", "sum by (job, le) (rate(%s))",
@@ -202,6 +204,22 @@ class Grammar:
                                                        self.pick(("0.1", "0.3", "1", "Inf", "0.01")), inner)
         return "histogram_quantile(%s, %s)" % (self.pick(("0.5", "0.9", "0.99", "0", "1", "-1", "2", "NaN", self.scalar(depth))),
                                                inner)
+
+    def native(self, depth):
+        """Functions on native histograms, mostly of such."""
+        selector = self.selector(("native",))
+        inner = self.pick(("%s", "rate(%s[5m])", "increase(%s[3m])", "sum(%s)", "avg by (job) (%s)", "sum(rate(%s[5m]))",
+                           "%s * 2", "avg_over_time(%s[2m])", "sum_over_time(%s[2m])", "last_over_time(%s[2m])",
+                           "idelta(%s[2m])", "irate(%s[2m])", "delta(%s[2m])", "-%s", "%s - %s", "%s + %s")).replace("%s", selector)
+        inner = inner if self.chance(0.8) else self.vector(depth)
+        roll = self.random.random()
+        if roll < 0.3:
+            return "histogram_quantile(%s, %s)" % (self.pick(("0.5", "0.9", "0", "1", "-1", "2", "NaN", "0.01")), inner)
+        if roll < 0.45:
+            return "histogram_fraction(%s, %s, %s)" % (self.pick(("0", "-Inf", "0.2", "-0.5")), self.pick(("1", "Inf", "0.3")), inner)
+        if roll < 0.8:
+            return "%s(%s)" % (self.pick(HISTOGRAM_FUNCTIONS), inner)
+        return inner
 
     def labels_call(self, depth):
         inner = self.vector(depth)

@@ -72,7 +72,7 @@ def ill_conditioned(query, ours, theirs, difference):
 
 def periodic(query, ours, theirs, difference):
     """The last bit of a power or exponential may be more than a period."""
-    return (difference.kind == "values" and re.search(r"\b(sin|cos|tan)\s*\(", query)
+    return (difference.kind == "values" and re.search(r"\b(sin|cos|tan)\s*\(|%", query)
             and re.search(r"\^|\b(exp|sinh|cosh|extreme)\b", query))
 
 
@@ -115,7 +115,7 @@ RULES = (
     ("newer than 3.5: label_replace and label_join merge series of disjoint steps", merged_labels),
     ("newer than 3.5: a letter behind a blank in brackets is no colon", colon),
     ("last bits amplified: variance of large numbers, remainder", ill_conditioned),
-    ("last bits amplified: sine, cosine, tangent of huge numbers", periodic),
+    ("last bits amplified: sine, cosine, tangent, remainder of huge numbers", periodic),
     ("sign of a zero", zero_sign),
     ("Go on amd64: logarithm of subnormal numbers", logarithm),
     ("Go: sinh and cosh are infinite when half of their value would be", hyperbolic),
