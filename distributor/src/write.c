@@ -191,12 +191,10 @@ static enum tide_err check_fits(struct write_request *request, const struct shar
                          "than a shard accepts at once: send fewer in one request");
 }
 
-static void refuse_series(struct write_request *request, const struct tide_write_item *item,
-                          const struct tide_diag *diag)
+static void refuse_series(struct write_request *request, const struct tide_write_item *item)
 {
     request->series_refused++;
     request->samples_refused += item->sample_count + item->histogram_count;
-    tide_diag_set(&request->diag, "%s", diag->text);
 }
 
 static enum tide_err stage_exemplar(struct write_request *request, struct write_scratch *scratch,
@@ -204,33 +202,37 @@ static enum tide_err stage_exemplar(struct write_request *request, struct write_
                                     struct shard_stage *stage, uint32_t ref)
 {
     const size_t before = stage->builder.exemplars.len;
-    struct tide_diag diag = {{0}};
     struct tide_exemplar exemplar;
-    enum tide_err err = tide_write_exemplar(scratch->scanner, item, k, &exemplar, &diag);
+    enum tide_err err = tide_write_exemplar(scratch->scanner, item, k, &exemplar, &request->diag);
 
-    if (err == TIDE_ERR_INVALID) {
-        tide_diag_set(&request->diag, "%s", diag.text);
-        return TIDE_OK;
-    }
     if (err != TIDE_OK)
-        return err;
+        return err == TIDE_ERR_INVALID ? TIDE_OK : err;
     tide_push_add_exemplar(&stage->builder, ref, &exemplar);
     request->staged_bytes += stage->builder.exemplars.len - before;
     return check_fits(request, stage);
 }
 
-static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
+static void name_histogram(struct write_request *request, struct write_scratch *scratch,
+                           const struct tide_write_item *item)
+{
+    struct tide_labels labels;
+    struct tide_buf text = {0};
+
+    if (tide_write_labels(scratch->scanner, item, &labels, NULL) == TIDE_OK)
+        tide_labels_print(labels, &text);
+    tide_diag_set(&request->diag, "series %u %.*s: native histograms are not stored yet",
+                  item->index, TIDE_SLICE_ARGS(tide_buf_view(&text)));
+    tide_buf_deinit(&text);
+}
+
+/* Samples and exemplars of a series that has some. */
+static enum tide_err stage_points(struct write_request *request, struct write_scratch *scratch,
                                   const struct tide_write_item *item, struct tide_hash128 key)
 {
-    struct tide_diag diag = {{0}};
     struct shard_stage *stage;
     uint32_t shard, ref;
-    enum tide_err err = locate(request, scratch, item, key, &shard, &ref, &diag);
+    enum tide_err err = locate(request, scratch, item, key, &shard, &ref, &request->diag);
 
-    if (err == TIDE_ERR_INVALID) {
-        refuse_series(request, item, &diag);
-        return TIDE_OK;
-    }
     if (err != TIDE_OK)
         return err;
     stage = &scratch->stages[shard];
@@ -241,21 +243,30 @@ static enum tide_err stage_series(struct write_request *request, struct write_sc
     err = check_fits(request, stage);
     for (size_t i = 0; err == TIDE_OK && i < item->exemplar_count; i++)
         err = stage_exemplar(request, scratch, item, i, stage, ref);
-    if (err != TIDE_OK)
-        return err;
-    if (item->histogram_count > 0) {
-        struct tide_labels labels;
-        struct tide_buf text = {0};
+    return err;
+}
 
+static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
+                                  const struct tide_write_item *item, struct tide_hash128 key)
+{
+    struct tide_labels labels;
+    enum tide_err err;
+
+    if (item->sample_count > 0 || item->exemplar_count > 0)
+        err = stage_points(request, scratch, item, key);
+    else /* It is not made for nothing, but told when it is bad. */
+        err = tide_write_labels(scratch->scanner, item, &labels, &request->diag);
+    if (err == TIDE_ERR_INVALID) {
+        refuse_series(request, item);
+        return TIDE_OK;
+    }
+    if (err == TIDE_OK && item->histogram_count > 0) {
         request->series_refused++;
         request->samples_refused += item->histogram_count;
-        if (tide_write_labels(scratch->scanner, item, &labels, NULL) == TIDE_OK)
-            tide_labels_print(labels, &text);
-        tide_diag_set(&request->diag, "series %u %.*s: native histograms are not stored yet",
-                      item->index, TIDE_SLICE_ARGS(tide_buf_view(&text)));
-        tide_buf_deinit(&text);
+        if (request->diag.text[0] == '\0')
+            name_histogram(request, scratch, item);
     }
-    return TIDE_OK;
+    return err;
 }
 
 /* Metadata belongs to a metric, not to a series; one shard, found by the name, keeps it. */

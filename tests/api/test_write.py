@@ -253,6 +253,21 @@ class Refused(Write):
         self.tide.start()
         self.still_works()
 
+    def test_only_the_first_bad_series_is_put_into_words(self):
+        """Saying what is wrong with 256 KiB of labels takes milliseconds: 20,000 times would be a minute."""
+        symbols = ["", "v" * 4096, "__name__"] + ["l%02d" % i for i in range(60)]
+        refs = b"".join(varint(i) + varint(1) for i in range(2, len(symbols)))
+        sample = field_bytes(2, field_double(1, 1.0) + field_varint(2, 1000))
+        for series in (field_bytes(1, refs + varint(len(symbols) - 1) + varint(1)) + sample,  # The last label twice.
+                       field_bytes(1, refs) + field_bytes(3, b"")):  # A native histogram.
+            body = b"".join(field_bytes(4, text) for text in symbols) + field_bytes(5, series) * 20_000
+            started = time.monotonic()
+            reply = self.write(gzip.compress(body, 1), content_type=V2, encoding="gzip", compress=False)
+            self.assertLess(time.monotonic() - started, 15)
+            self.refused(reply, 400, "series 0")
+        names = self.tide.get("/api/v1/labels", tenant=self.tenant).json()["data"]
+        self.assertNotIn("l00", names)  # Without samples no series is made.
+
     def test_one_bad_request_costs_no_memory(self):
         before = self.tide.metrics()["process_resident_memory_bytes"]
         labels = [("__name__", "x")] + [("label%d" % i, "v" * 4000) for i in range(60)]
