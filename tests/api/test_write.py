@@ -2,6 +2,7 @@
 import gzip
 import itertools
 import random
+import resource
 import socket
 import struct
 import time
@@ -291,8 +292,26 @@ class Connections(Write):
         for s in slow:
             s.close()
 
+    def test_many_slow_senders_do_not_use_up_the_room_for_bodies(self):
+        """A few bytes of a body hold little of write.in_flight_bytes_max."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 4000:
+            self.skipTest("this machine allows a process %d files" % hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 65536, hard))
+        slow = []
+        try:
+            for _ in range(2000):
+                slow.append(socket.create_connection(("127.0.0.1", self.tide.port)))
+                slow[-1].sendall(b"POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Length: 262144\r\n\r\nabc")
+            time.sleep(0.2)
+            self.still_works()
+        finally:
+            for s in slow:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                s.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
     def test_10000_idle_connections(self):
-        import resource
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < 12000:
             self.skipTest("this machine allows a process %d files" % hard)
