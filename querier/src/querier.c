@@ -16,6 +16,8 @@ enum tide_err tide_querier_new(const struct tide_querier_options *options,
         return TIDE_ERR_NO_MEMORY;
     querier->options = *options;
     querier->started_ms = tide_clock_wall_ms();
+    querier->budget.memory_bytes_max = options->total_memory_bytes_max;
+    tide__active_init(querier);
     tide__answer_metrics_register();
     tide__query_metrics_register();
     *out = querier;
@@ -24,6 +26,9 @@ enum tide_err tide_querier_new(const struct tide_querier_options *options,
 
 void tide_querier_free(struct tide_querier *querier)
 {
+    if (querier == NULL)
+        return;
+    tide__active_deinit(querier);
     tide_mem_free(querier);
 }
 
@@ -47,6 +52,9 @@ size_t tide_querier_routes(struct tide_querier *querier,
         {"GET", "/api/v1/metadata", TIDE_HTTP_POOL_QUERY, tide__handle_metadata},
         {"GET", "/api/v1/status/buildinfo", TIDE_HTTP_POOL_ADMIN, tide__handle_buildinfo},
         {"GET", "/api/v1/status/runtimeinfo", TIDE_HTTP_POOL_ADMIN, tide__handle_runtimeinfo},
+        {"GET", "/api/v1/status/active_queries", TIDE_HTTP_POOL_ADMIN, tide__handle_active},
+        {"DELETE,POST", "/api/v1/status/active_queries/*", TIDE_HTTP_POOL_ADMIN,
+         tide__handle_cancel},
         {"GET", "/api/v1/status/tsdb", TIDE_HTTP_POOL_QUERY, tide__handle_tsdb},
         {"GET", "/api/v1/rules", TIDE_HTTP_POOL_ADMIN, tide__handle_rules},
         {"GET", "/api/v1/alerts", TIDE_HTTP_POOL_ADMIN, tide__handle_alerts},

@@ -202,7 +202,7 @@ void tide__handle_tsdb(void *context, struct tide_http_exchange *x)
     struct call call;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     err = tide__param_limit(&call, "limit", &limit);
     if (limit == 0)
