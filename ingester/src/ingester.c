@@ -122,6 +122,7 @@ static void *shard_open_main(void *context)
     struct shard_opening *opening = context;
     struct shard *shard = opening->shard;
     const struct tide_raft_app app = tide__shard_app(shard);
+    struct tide_raft_group_stats stats;
     char dir[4096];
 
     snprintf(dir, sizeof(dir), "%s/shards/%u", shard->ingester->data_dir, shard->id);
@@ -129,6 +130,10 @@ static void *shard_open_main(void *context)
     if (opening->err == TIDE_OK)
         opening->err = tide_raft_group_open(shard->ingester->node, shard->id + 1, &app,
                                             &shard->group, &opening->diag);
+    if (opening->err == TIDE_OK) {
+        tide_raft_group_stats(shard->group, &stats);
+        opening->err = tide__checkpoint_check(shard, stats.last_index, &opening->diag);
+    }
     if (opening->err == TIDE_OK) {
         tide__checkpoint_sweep(shard);
         opening->err = tide_raft_group_wait_ready(shard->group, READY_TIMEOUT_MS);
