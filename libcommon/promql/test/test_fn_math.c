@@ -146,7 +146,8 @@ static void test_fn_math__clamps_as_go_does(void **state)
             fn_assert_same(got, examples[i].want);
     }
     fn_set_scalar(&e, 1, 4);
-    for (double v = 0; v < 8; v++) {
+    for (int i = 0; i < 8; i++) {
+        double v = i;
         bool present;
 
         fn_assert_same(map(&e, TIDE_FN_CLAMP_MIN, v, &present), v < 4 ? 4 : v);

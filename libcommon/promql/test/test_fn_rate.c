@@ -133,12 +133,13 @@ static void load(struct fn_series *f, int64_t step_ms, const double *values, siz
     }
 }
 
+enum reach { PLAIN, ANCHORED, SMOOTHED };
+
 struct example {
     enum tide_fn fn;
+    enum reach reach;
     int64_t at_ms;
     int64_t range_ms;
-    bool anchored;
-    bool smoothed;
     double want; /* NaN: no answer. */
 };
 
@@ -155,8 +156,8 @@ static void check_examples(int64_t step_ms, const double *values, size_t count,
         const struct example *x = &examples[i];
         bool present;
 
-        e.selector_expr.u.selector.anchored = x->anchored;
-        e.selector_expr.u.selector.smoothed = x->smoothed;
+        e.selector_expr.u.selector.anchored = x->reach == ANCHORED;
+        e.selector_expr.u.selector.smoothed = x->reach == SMOOTHED;
         fn_cut(f, 1, x->at_ms, 1000, x->range_ms, 0);
         fn_run(f, &e, x->fn);
         present = tide__bit(f->out_present, 0);
@@ -175,17 +176,17 @@ static void test_fn_rate__answers_known_examples(void **state)
 {
     static const double whole[] = {1, 2, 3, 4, 5, 9, 10, 11, 12, 13};
     static const struct example of_whole[] = {
-        {TIDE_FN_INCREASE, 5000, 60000, false, false, NAN},
-        {TIDE_FN_INCREASE, 35000, 60000, false, false, 2.833333333},
-        {TIDE_FN_INCREASE, 65000, 60000, false, false, 4},
-        {TIDE_FN_INCREASE, 95000, 60000, false, false, 8},
-        {TIDE_FN_INCREASE, 125000, 60000, false, false, 4},
+        {TIDE_FN_INCREASE, PLAIN, 5000, 60000, NAN},
+        {TIDE_FN_INCREASE, PLAIN, 35000, 60000, 2.833333333},
+        {TIDE_FN_INCREASE, PLAIN, 65000, 60000, 4},
+        {TIDE_FN_INCREASE, PLAIN, 95000, 60000, 8},
+        {TIDE_FN_INCREASE, PLAIN, 125000, 60000, 4},
     };
     static const double gaps[] = {1, 2, 3, NAN, NAN, 9, 10, 11, 12, 13};
     static const struct example of_gaps[] = {
-        {TIDE_FN_INCREASE, 65000, 60000, false, false, 2.166666666},
-        {TIDE_FN_INCREASE, 95000, 60000, false, false, 1.833333333},
-        {TIDE_FN_INCREASE, 125000, 60000, false, false, 4},
+        {TIDE_FN_INCREASE, PLAIN, 65000, 60000, 2.166666666},
+        {TIDE_FN_INCREASE, PLAIN, 95000, 60000, 1.833333333},
+        {TIDE_FN_INCREASE, PLAIN, 125000, 60000, 4},
     };
 
     (void)state;
@@ -197,47 +198,47 @@ static void test_fn_rate__anchored_and_smoothed_reach_outside_the_window(void **
 {
     static const double whole[] = {1, 2, 3, 4, 5, 9, 10, 11, 12, 13};
     static const struct example of_whole[] = {
-        {TIDE_FN_INCREASE, 20000, 60000, true, false, 1},
-        {TIDE_FN_INCREASE, 50000, 60000, true, false, 3},
-        {TIDE_FN_INCREASE, 80000, 60000, true, false, 7},
-        {TIDE_FN_INCREASE, 110000, 60000, true, false, 7},
-        {TIDE_FN_INCREASE, 5000, 60000, false, true, 0.333333333},
-        {TIDE_FN_INCREASE, 35000, 60000, false, true, 2.333333333},
-        {TIDE_FN_INCREASE, 65000, 60000, false, true, 5},
-        {TIDE_FN_INCREASE, 95000, 60000, false, true, 7},
-        {TIDE_FN_INCREASE, 125000, 60000, false, true, 6},
+        {TIDE_FN_INCREASE, ANCHORED, 20000, 60000, 1},
+        {TIDE_FN_INCREASE, ANCHORED, 50000, 60000, 3},
+        {TIDE_FN_INCREASE, ANCHORED, 80000, 60000, 7},
+        {TIDE_FN_INCREASE, ANCHORED, 110000, 60000, 7},
+        {TIDE_FN_INCREASE, SMOOTHED, 5000, 60000, 0.333333333},
+        {TIDE_FN_INCREASE, SMOOTHED, 35000, 60000, 2.333333333},
+        {TIDE_FN_INCREASE, SMOOTHED, 65000, 60000, 5},
+        {TIDE_FN_INCREASE, SMOOTHED, 95000, 60000, 7},
+        {TIDE_FN_INCREASE, SMOOTHED, 125000, 60000, 6},
     };
     static const double gaps[] = {1, 2, 3, NAN, NAN, 9, 10, 11, 12, 13};
     static const struct example of_gaps[] = {
-        {TIDE_FN_INCREASE, 50000, 60000, true, false, 2},
-        {TIDE_FN_INCREASE, 80000, 60000, true, false, 7},
-        {TIDE_FN_INCREASE, 110000, 60000, true, false, 8},
-        {TIDE_FN_INCREASE, 35000, 60000, false, true, 2.666666666},
-        {TIDE_FN_INCREASE, 65000, 60000, false, true, 6.333333333},
-        {TIDE_FN_INCREASE, 95000, 60000, false, true, 6.666666666},
-        {TIDE_FN_INCREASE, 125000, 60000, false, true, 4.666666666},
+        {TIDE_FN_INCREASE, ANCHORED, 50000, 60000, 2},
+        {TIDE_FN_INCREASE, ANCHORED, 80000, 60000, 7},
+        {TIDE_FN_INCREASE, ANCHORED, 110000, 60000, 8},
+        {TIDE_FN_INCREASE, SMOOTHED, 35000, 60000, 2.666666666},
+        {TIDE_FN_INCREASE, SMOOTHED, 65000, 60000, 6.333333333},
+        {TIDE_FN_INCREASE, SMOOTHED, 95000, 60000, 6.666666666},
+        {TIDE_FN_INCREASE, SMOOTHED, 125000, 60000, 4.666666666},
     };
     static const double reset[] = {100, 10};
     static const struct example of_reset[] = {
-        {TIDE_FN_RATE, 12000, 10000, false, true, 0.666666666666667},
+        {TIDE_FN_RATE, SMOOTHED, 12000, 10000, 0.666666666666667},
     };
     static const double falling[] = {9, 8, 5, 4};
     static const struct example of_falling[] = {
-        {TIDE_FN_INCREASE, 135000, 120000, false, true, 12},
-        {TIDE_FN_DELTA, 90000, 60000, true, false, -1},
+        {TIDE_FN_INCREASE, SMOOTHED, 135000, 120000, 12},
+        {TIDE_FN_DELTA, ANCHORED, 90000, 60000, -1},
     };
     static const double late[] = {NAN, 5, 6, 7, 8, 9};
     static const struct example of_late[] = {
-        {TIDE_FN_RATE, 5000, 5000, false, true, NAN},
-        {TIDE_FN_INCREASE, 15000, 10000, false, true, 0.5},
-        {TIDE_FN_RATE, 60000, 5000, false, true, NAN},
+        {TIDE_FN_RATE, SMOOTHED, 5000, 5000, NAN},
+        {TIDE_FN_INCREASE, SMOOTHED, 15000, 10000, 0.5},
+        {TIDE_FN_RATE, SMOOTHED, 60000, 5000, NAN},
     };
     static const double events[] = {2, 1, 2, 1, 2, 1};
     static const struct example of_events[] = {
-        {TIDE_FN_RESETS, 180000, 60000, true, false, 1},
-        {TIDE_FN_CHANGES, 180000, 60000, true, false, 1},
-        {TIDE_FN_RESETS, 180000, 60000, false, false, 0},
-        {TIDE_FN_CHANGES, 1000000, 60000, true, false, NAN},
+        {TIDE_FN_RESETS, ANCHORED, 180000, 60000, 1},
+        {TIDE_FN_CHANGES, ANCHORED, 180000, 60000, 1},
+        {TIDE_FN_RESETS, PLAIN, 180000, 60000, 0},
+        {TIDE_FN_CHANGES, ANCHORED, 1000000, 60000, NAN},
     };
 
     (void)state;
