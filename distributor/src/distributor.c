@@ -137,6 +137,7 @@ enum tide_err tide_distributor_new(const struct tide_distributor_options *option
         tide_mem_free(distributor);
         return TIDE_ERR_NO_MEMORY;
     }
+    tide__write_metrics_register();
     *out = distributor;
     return TIDE_OK;
 }

@@ -49,6 +49,8 @@ struct write_scratch *tide__scratch_take(struct tide_distributor *distributor);
 void tide__scratch_give(struct tide_distributor *distributor, struct write_scratch *scratch);
 /* Queues a request for tide__write_finish_slow() on the slow thread. */
 void tide__slow_add(struct tide_distributor *distributor, struct write_request *request);
+/* Exposes what write.c counts before there is anything to count. */
+void tide__write_metrics_register(void);
 /* The link of that queue. */
 struct write_request **tide__write_slow_link(struct write_request *request);
 

@@ -24,6 +24,16 @@ TIDE_COUNTER(received_bytes, "tide_distributor_received_bytes_total", "",
 TIDE_HISTOGRAM_SECONDS(latency, "tide_distributor_write_seconds", "",
                        "Time from a whole request to its answer.");
 
+void tide__write_metrics_register(void)
+{
+    struct tide_metric *const all[] = {&samples_ok,     &samples_refused, &requests_ok,
+                                       &requests_bad,   &requests_failed, &new_series,
+                                       &received_bytes, &latency};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        tide_metric_register(all[i]);
+}
+
 /* The push of one request to one shard. */
 struct shard_push {
     struct write_request *request;
@@ -436,6 +446,7 @@ static void name_refused(struct write_request *request)
     struct tide_write_item item;
     struct tide_labels labels;
     struct tide_buf name = {0};
+    const uint64_t samples = request->samples_refused + request->samples_written;
     enum tide_err err = TIDE_ERR_NO_MEMORY;
 
     if (scratch != NULL)
@@ -447,8 +458,7 @@ static void name_refused(struct write_request *request)
         tide_labels_print(labels, &name);
     request->diag.text[0] = '\0';
     tide_diag_set(&request->diag, "%llu of %llu samples refused; first in series %u %.*s: %s",
-                  (unsigned long long)request->samples_refused,
-                  (unsigned long long)(request->samples_refused + request->samples_written),
+                  (unsigned long long)request->samples_refused, (unsigned long long)samples,
                   request->first_refused, (int)(name.len > 300 ? 300 : name.len),
                   (const char *)name.ptr, tide_err_text(request->refused_why));
     tide_buf_deinit(&name);

@@ -30,9 +30,14 @@ TIDE_HISTOGRAM_SECONDS(checkpoint_seconds, "tide_ingester_checkpoint_seconds", "
 #define VERSION 1u
 #define MANIFEST_VERSION 1u
 
-/* Metadata and exemplars of one tenant in one shard are bounded by their stores; this bounds what a
- * damaged file may claim. */
-#define SIDE_SECTION_BYTES_MAX (256u << 20)
+void tide__checkpoint_metrics_register(void)
+{
+    tide_metric_register(&checkpoints);
+    tide_metric_register(&checkpoint_failures);
+    tide_metric_register(&checkpoint_bytes_written);
+    tide_metric_register(&freeze_seconds);
+    tide_metric_register(&checkpoint_seconds);
+}
 
 struct frozen_tenant {
     struct tide_slice name; /* The tenant's own: tenants are never freed while the shard is open. */
@@ -250,9 +255,6 @@ static enum tide_err restore_tenant(struct shard *shard, struct tide_reader *r,
         err = tide_reader_bytes(r, &exemplars);
     if (err == TIDE_OK)
         err = tide_reader_bytes(r, &metadata);
-    if (err == TIDE_OK &&
-        (exemplars.len > SIDE_SECTION_BYTES_MAX || metadata.len > SIDE_SECTION_BYTES_MAX))
-        err = TIDE_ERR_CORRUPT;
     if (err != TIDE_OK)
         return err;
     if (tide__shard_tenant(shard, name) != NULL)

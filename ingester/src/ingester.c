@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* A shard that replays a long log may take this long before it answers. */
-#define READY_TIMEOUT_MS (10 * 60 * 1000)
+#define READY_TIMEOUT_MS 600000
 #define CHECKPOINT_POLL_MS 500
 #define SHARDS_MAX 1024u
 
@@ -331,6 +331,8 @@ static enum tide_err open_all(struct tide_ingester *ingester, struct tide_diag *
         err = shards_open(ingester, diag);
     if (err != TIDE_OK)
         return err;
+    tide__shard_metrics_register();
+    tide__checkpoint_metrics_register();
     tide_metrics_collector_add(collect, ingester);
     ingester->checkpoint_thread_runs =
         pthread_create(&ingester->checkpoint_thread, NULL, checkpoint_main, ingester) == 0;

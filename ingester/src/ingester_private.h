@@ -73,11 +73,13 @@ void tide__shard_deinit(struct shard *shard);
 struct tide_raft_app tide__shard_app(struct shard *shard);
 /* The tenant, or NULL when the shard has nothing of it. Threads: any. */
 struct tenant *tide__shard_tenant(struct shard *shard, struct tide_slice name);
-/* Adds a tenant that is not there yet. head: NULL makes an empty one; else it is taken over on
- * TIDE_OK. Errors: TIDE_ERR_LIMIT, TIDE_ERR_NO_MEMORY. */
+/* Adds a tenant that is not there yet; how many there may be is the caller's business. head: NULL
+ * makes an empty one; else it is taken over on TIDE_OK. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name,
                                                        struct tide_head *head, struct tenant **out);
 struct tide_head_options tide__shard_head_options(const struct tide_ingester *ingester);
+/* Exposes what shard.c counts before there is anything to count. */
+void tide__shard_metrics_register(void);
 /* Implements tide_push_sink.push; context is the ingester. */
 void tide__shard_push(void *context, uint32_t shard, struct tide_buf *bytes, tide_push_done done,
                       void *done_context);
@@ -87,6 +89,8 @@ void tide__shard_push(void *context, uint32_t shard, struct tide_buf *bytes, tid
 /* Writes a checkpoint of the shard's state at its applied index and drops the log before it. Under
  * ingester->lock. */
 TIDE_CHECK_RESULT enum tide_err tide__checkpoint_take(struct shard *shard, struct tide_diag *diag);
+/* As tide__shard_metrics_register(). */
+void tide__checkpoint_metrics_register(void);
 /* Implements tide_raft_app.restore; context is the shard. */
 enum tide_err tide__checkpoint_restore(void *context, uint64_t index, struct tide_slice manifest,
                                        struct tide_diag *diag);

@@ -1,5 +1,6 @@
 #include "ingester_private.h"
 
+#include "tide/base/assert.h"
 #include "tide/base/mem.h"
 
 /* The sets of the shards one after the other. starts has one more than part_count: where each
@@ -64,8 +65,10 @@ static enum tide_err batch_copy(struct tide_batch *batch, size_t at, const struc
 
             if (times == NULL)
                 return TIDE_ERR_LIMIT;
-            if (s->count > 0)
+            if (s->count > 0) {
+                TIDE_ASSERT(s->times_ms != NULL);
                 memcpy(times, s->times_ms, s->count * sizeof(*times));
+            }
             shared_from = s->times_ms;
             shared_to = times;
             shared_count = s->count;

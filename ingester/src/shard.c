@@ -12,14 +12,23 @@ TIDE_COUNTER(applied_rejects, "tide_ingester_samples_refused_total", "",
              "over a limit.");
 TIDE_COUNTER(applied_pushes, "tide_ingester_pushes_applied_total", "",
              "Pushes applied from the log.");
-TIDE_COUNTER(series_created, "tide_ingester_series_created_total", "", "Series made.");
+TIDE_COUNTER(labelled_series, "tide_ingester_series_with_labels_total", "",
+             "Series of pushes that came with labels: made, or found by their identity.");
 
 /* Largest decoded push: its columns once more, with the labels and exemplars unpacked beside them.
  */
-#define APPLY_ARENA_BYTES_MAX (4u * TIDE_PUSH_BYTES_MAX)
+#define APPLY_ARENA_BYTES_MAX ((size_t)4 * TIDE_PUSH_BYTES_MAX)
 
 /* Samples are dropped in steps of this, so that retention costs nothing between them. */
-#define TRUNCATE_STEP_MS (10 * 60 * 1000)
+#define TRUNCATE_STEP_MS 600000
+
+void tide__shard_metrics_register(void)
+{
+    tide_metric_register(&applied_samples);
+    tide_metric_register(&applied_rejects);
+    tide_metric_register(&applied_pushes);
+    tide_metric_register(&labelled_series);
+}
 
 /* Who waits for one push. */
 struct push_token {
@@ -109,8 +118,6 @@ enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name
     struct tenant *tenant;
     enum tide_err err;
 
-    if (shard->tenant_count >= ingester->options.tenants_max)
-        return TIDE_ERR_LIMIT;
     tenant = tide_mem_new(sizeof(*tenant) + name.len);
     if (tenant == NULL)
         return TIDE_ERR_NO_MEMORY;
@@ -203,7 +210,7 @@ static enum tide_err resolve(struct shard *shard, struct tenant *tenant,
             return err;
     }
     shard->new_refs.len = push->series_count * sizeof(uint32_t);
-    tide_metric_add(&series_created, push->series_count);
+    tide_metric_add(&labelled_series, push->series_count);
     for (uint32_t i = 0; i < push->sample_count; i++)
         column[i] = (push->refs[i] & TIDE_PUSH_NEW) != 0 ? new_refs[push->refs[i] & ~TIDE_PUSH_NEW]
                                                          : push->refs[i];
@@ -303,13 +310,13 @@ static enum tide_err shard_apply(void *context, uint64_t index, struct tide_slic
     if (err != TIDE_OK)
         return err;
     tenant = tide__shard_tenant(shard, push.tenant);
+    if (tenant == NULL && shard->tenant_count >= shard->ingester->options.tenants_max) {
+        result.err = TIDE_ERR_LIMIT;
+        answer(token, &result);
+        return TIDE_OK;
+    }
     if (tenant == NULL) {
         err = tide__shard_tenant_add(shard, push.tenant, NULL, &tenant);
-        if (err == TIDE_ERR_LIMIT) {
-            result.err = TIDE_ERR_LIMIT;
-            answer(token, &result);
-            return TIDE_OK;
-        }
         if (err != TIDE_OK)
             return err;
     }

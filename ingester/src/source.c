@@ -10,7 +10,7 @@ static enum tide_err source_select(void *context, const struct tide_select *sele
 {
     struct tide_ingester *ingester = context;
     const uint32_t shard_count = ingester->options.shard_count;
-    struct tide_series_set **parts = tide_mem_array(shard_count, sizeof(*parts));
+    struct tide_series_set **parts = tide_mem_array(shard_count, sizeof(struct tide_series_set *));
     size_t part_count = 0;
     enum tide_err err = parts == NULL ? TIDE_ERR_NO_MEMORY : TIDE_OK;
 

@@ -14,6 +14,13 @@ TIDE_COUNTER(answers_bad, "tide_querier_requests_total", "outcome=\"refused\"",
 TIDE_COUNTER(answers_failed, "tide_querier_requests_total", "outcome=\"failed\"",
              "API requests by outcome.");
 
+void tide__answer_metrics_register(void)
+{
+    tide_metric_register(&answers_ok);
+    tide_metric_register(&answers_bad);
+    tide_metric_register(&answers_failed);
+}
+
 /* ---- Errors ---- */
 
 struct error_kind {
@@ -88,6 +95,12 @@ static void respond_error(struct tide_http_exchange *x, enum tide_err err, const
 void tide__call_fail(struct call *call, enum tide_err err)
 {
     respond_error(call->x, err, call->diag.text);
+}
+
+enum tide_err tide__call_over_memory(struct call *call)
+{
+    return tide_diag_err(&call->diag, TIDE_ERR_LIMIT,
+                         "the answer needs more memory than a query may use");
 }
 
 /* ---- The frame of a call ---- */

@@ -25,12 +25,15 @@ static bool metadata_add(void *context, const struct tide_metadata *metadata)
                                  .help = tide_arena_copy(arena, metadata->help),
                                  .unit = tide_arena_copy(arena, metadata->unit)};
 
+    /* As in tide__strings_add(): the first failure stays. */
+    if (list->err != TIDE_OK)
+        return false;
     list->err = tide_mem_grow((void **)&list->items, &list->capacity, list->count + 1,
                               sizeof(*list->items));
     if (list->err == TIDE_OK &&
         (copy.metric.ptr == NULL || (copy.help.ptr == NULL && metadata->help.len > 0) ||
          (copy.unit.ptr == NULL && metadata->unit.len > 0)))
-        list->err = TIDE_ERR_NO_MEMORY;
+        list->err = tide__call_over_memory(list->call);
     if (list->err != TIDE_OK)
         return false;
     list->items[list->count++] = copy;

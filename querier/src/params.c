@@ -61,18 +61,25 @@ static bool fraction_ms(struct tide_slice *rest, int64_t *out)
     return true;
 }
 
+static int64_t days_of_month(int64_t year, int64_t month)
+{
+    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+    return days[month - 1] + (month == 2 && leap);
+}
+
 /* Source: RFC 3339, section 5.6. */
 static bool rfc3339_parse(struct tide_slice rest, int64_t *out_ms)
 {
-    static const uint8_t month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int64_t year, month, day, hour, minute, second, ms, zone_hour = 0, zone_minute = 0;
     bool west = false;
 
     if (!digits(&rest, 4, 9999, &year) || !byte(&rest, '-', '-') || !digits(&rest, 2, 12, &month) ||
-        month == 0 || !byte(&rest, '-', '-') || !digits(&rest, 2, month_days[month - 1], &day) ||
-        day == 0 || !byte(&rest, 'T', 't') || !digits(&rest, 2, 23, &hour) ||
-        !byte(&rest, ':', ':') || !digits(&rest, 2, 59, &minute) || !byte(&rest, ':', ':') ||
-        !digits(&rest, 2, 59, &second) || !fraction_ms(&rest, &ms))
+        month == 0 || !byte(&rest, '-', '-') ||
+        !digits(&rest, 2, days_of_month(year, month), &day) || day == 0 || !byte(&rest, 'T', 't') ||
+        !digits(&rest, 2, 23, &hour) || !byte(&rest, ':', ':') || !digits(&rest, 2, 59, &minute) ||
+        !byte(&rest, ':', ':') || !digits(&rest, 2, 59, &second) || !fraction_ms(&rest, &ms))
         return false;
     if (!byte(&rest, 'Z', 'z')) {
         west = rest.len > 0 && rest.ptr[0] == '-';

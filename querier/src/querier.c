@@ -16,6 +16,8 @@ enum tide_err tide_querier_new(const struct tide_querier_options *options,
         return TIDE_ERR_NO_MEMORY;
     querier->options = *options;
     querier->started_ms = tide_clock_wall_ms();
+    tide__answer_metrics_register();
+    tide__query_metrics_register();
     *out = querier;
     return TIDE_OK;
 }

@@ -31,6 +31,13 @@ TIDE_CHECK_RESULT enum tide_err tide__call_begin(struct call *call, struct tide_
 void tide__call_end(struct call *call);
 /* Answers with the error envelope: call->diag, or the error's own text. */
 void tide__call_fail(struct call *call, enum tide_err err);
+/* For a full arena: TIDE_ERR_LIMIT, told in call->diag. It is the query that is too large, not the
+ * machine that is too small. */
+enum tide_err tide__call_over_memory(struct call *call);
+
+/* Expose what answer.c and query.c count before there is anything to count. */
+void tide__answer_metrics_register(void);
+void tide__query_metrics_register(void);
 
 /* ---- params.c ---- */
 

@@ -11,6 +11,13 @@ TIDE_HISTOGRAM_SECONDS(range_seconds, "tide_querier_query_seconds", "kind=\"rang
                        "Time to evaluate a query, without sending the answer.");
 TIDE_COUNTER(samples_read, "tide_querier_samples_read_total", "", "Samples that queries read.");
 
+void tide__query_metrics_register(void)
+{
+    tide_metric_register(&instant_seconds);
+    tide_metric_register(&range_seconds);
+    tide_metric_register(&samples_read);
+}
+
 /* Same as Prometheus, so that a dashboard which works there works here. */
 #define RANGE_POINTS_MAX 11000
 

@@ -80,6 +80,8 @@ static enum tide_err gather_series(struct call *call, const struct tide_select *
             err = tide_labels_copy(call->arena, labels, &sets->items[sets->count]);
         if (err == TIDE_OK)
             sets->count++;
+        if (err == TIDE_ERR_NO_MEMORY)
+            err = tide__call_over_memory(call);
         if (err == TIDE_OK && i % 1024 == 0)
             err = tide_query_check(&call->limits);
     }
@@ -116,7 +118,7 @@ void tide__handle_series(void *context, struct tide_http_exchange *x)
     struct label_sets sets = {NULL, 0, 0};
     struct selection selection;
     int64_t start_ms, end_ms;
-    uint64_t limit;
+    uint64_t limit = 0;
     struct call call;
     enum tide_err err;
 
@@ -166,7 +168,7 @@ static void answer_strings(struct call *call, const struct tide_slice *name)
     struct strings strings = {.call = call};
     struct selection selection;
     int64_t start_ms, end_ms;
-    uint64_t limit;
+    uint64_t limit = 0;
     enum tide_err err = tide__param_range(call, &start_ms, &end_ms);
 
     if (err == TIDE_OK)

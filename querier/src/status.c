@@ -30,11 +30,14 @@ static bool counted_add(void *context, struct tide_slice name, struct tide_slice
     struct tide_arena *arena = list->call->arena;
     struct counted item = {tide_arena_copy(arena, name), tide_arena_copy(arena, value), count};
 
+    /* As in tide__strings_add(): the first failure stays. */
+    if (list->err != TIDE_OK)
+        return false;
     list->err = tide_mem_grow((void **)&list->items, &list->capacity, list->count + 1,
                               sizeof(*list->items));
     if (list->err == TIDE_OK &&
         ((item.name.ptr == NULL && name.len > 0) || (item.value.ptr == NULL && value.len > 0)))
-        list->err = TIDE_ERR_NO_MEMORY;
+        list->err = tide__call_over_memory(list->call);
     if (list->err == TIDE_OK)
         list->err = tide_query_check(&list->call->limits);
     if (list->err != TIDE_OK)

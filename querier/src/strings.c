@@ -9,14 +9,16 @@ bool tide__strings_add(void *context, struct tide_slice text)
     struct strings *strings = context;
     struct tide_slice copy;
 
+    /* A source of several shards asks each of them: the first failure stays. */
+    if (strings->err != TIDE_OK)
+        return false;
     strings->err = tide_mem_grow((void **)&strings->items, &strings->capacity, strings->count + 1,
                                  sizeof(*strings->items));
     if (strings->err != TIDE_OK)
         return false;
     copy = tide_arena_copy(strings->call->arena, text);
     if (copy.ptr == NULL && text.len > 0) {
-        strings->err = tide_diag_err(&strings->call->diag, TIDE_ERR_LIMIT,
-                                     "the answer needs more memory than a query may use");
+        strings->err = tide__call_over_memory(strings->call);
         return false;
     }
     strings->items[strings->count++] = copy;

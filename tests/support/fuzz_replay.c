@@ -1,4 +1,5 @@
-/* Stands in for libFuzzer where it is not linked: runs the fuzz target once on each file of a folder. */
+/* Stands in for libFuzzer where it is not linked: runs the fuzz target once on each file of a
+ * folder. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -20,7 +20,7 @@ static void store_le32(uint8_t *out, uint32_t v)
 static enum tide_err flush(struct tide_segments *pool, struct tide_chunk_open *chunk, uint32_t word,
                            unsigned bits_left)
 {
-    unsigned words = chunk->fill >> 5;
+    size_t words = chunk->fill >> 5;
 
     if (words == WORDS || chunk->head == 0) {
         uint32_t id;
@@ -174,7 +174,8 @@ size_t tide_chunk_bits(const struct tide_segments *pool, const struct tide_chunk
 
     for (uint32_t id = chunk->head; id != chunk->tail; id = tide_segment_at(pool, id)->next)
         full++;
-    return full * TIDE_SEGMENT_DATA_BYTES * 8 + (chunk->fill >> 5) * 32u + (chunk->fill & 31);
+    return full * TIDE_SEGMENT_DATA_BYTES * 8 + (size_t)(chunk->fill >> 5) * 32 +
+           (chunk->fill & 31);
 }
 
 size_t tide_chunk_bytes(const struct tide_segments *pool, const struct tide_chunk_open *chunk)
@@ -190,7 +191,7 @@ size_t tide_chunk_copy(const struct tide_segments *pool, const struct tide_chunk
 
     for (uint32_t id = chunk->head; id != 0;) {
         const struct tide_segment *segment = tide_segment_at(pool, id);
-        size_t bytes = id == chunk->tail ? (chunk->fill >> 5) * 4u : TIDE_SEGMENT_DATA_BYTES;
+        size_t bytes = id == chunk->tail ? (size_t)(chunk->fill >> 5) * 4 : TIDE_SEGMENT_DATA_BYTES;
 
         TIDE_ASSERT(bytes <= bytes_max - len);
         memcpy(out + len, segment->data, bytes);

@@ -292,7 +292,7 @@ static void test_segments__copies_are_independent(void **state)
     assert_int_equal(tide_segment_at(&copy, 1234)->data[27], 1234 & 0xff);
     assert_int_equal(tide_segments_take(&pool, &id), TIDE_OK);
     assert_int_equal(id, 4000);
-    assert_true(tide_segments_bytes(&pool) >= 5000 * 32);
+    assert_true(tide_segments_bytes(&pool) >= (size_t)5000 * 32);
     tide_segments_deinit(&pool);
     tide_segments_deinit(&copy);
 }

@@ -260,6 +260,11 @@ static enum tide_err append_slow(struct tide_head *head, uint32_t ref, struct ti
         *outcome = bits == r->open.last ? TIDE__THERE : TIDE__CONFLICT;
         return TIDE_OK;
     }
+    /* It may have to be sealed now. */
+    if (!tide__store_accepts(&head->store, tide__open_start_ms(head, r))) {
+        *outcome = TIDE__FULL;
+        return TIDE_OK;
+    }
     return r->open.owner & TIDE__TIMED ? append_timed(head, ref, r, ts_ms, bits)
                                        : append_beside(head, ref, r, ts_ms, bits);
 }
@@ -336,6 +341,8 @@ static enum tide_err append_slice(struct tide_head *head, const uint32_t *refs,
                 break;
             if (outcome == TIDE__CONFLICT) {
                 err = reject(rejects, i, TIDE_ERR_DUPLICATE_TIMESTAMP);
+            } else if (outcome == TIDE__FULL) {
+                err = reject(rejects, i, TIDE_ERR_LIMIT);
             } else if (outcome == TIDE__STORED) {
                 head->min_ms = times_ms[i] < head->min_ms ? times_ms[i] : head->min_ms;
                 head->max_ms = times_ms[i] > head->max_ms ? times_ms[i] : head->max_ms;

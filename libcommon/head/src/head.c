@@ -4,7 +4,7 @@
 #include "tide/base/mem.h"
 
 const struct tide_head_options tide_head_options_default = {
-    .partition_ms = 2 * 60 * 60 * 1000,
+    .partition_ms = INT64_C(2) * 60 * 60 * 1000,
     .chunk_samples = 120,
     .series_max = 10u * 1000 * 1000,
 };

@@ -56,8 +56,9 @@ struct tide__scratch {
 
 struct tide_head {
     struct tide_head_options options;
-    pthread_rwlock_t lock; /* Writers first. Guards everything below. Only the writer changes it
-                              (and who frees a frozen view), so the writer reads without. */
+    pthread_rwlock_t
+        lock; /* Level 2 in docs/LOCKS.md. Writers first. Guards everything below. Only the writer
+                 changes it (and who frees a frozen view), so the writer reads without. */
     struct tide_index *index;
     struct tide_pages records; /* struct tide__record by reference. */
     uint32_t *live;            /* Live series in each full page of records. */
@@ -140,7 +141,7 @@ TIDE_CHECK_RESULT enum tide_err tide__head_dig(struct tide_head *head, size_t co
 void tide__head_bury(struct tide_head *head, void *memory); /* NULL is allowed. */
 
 /* What became of a sample. */
-enum tide__outcome { TIDE__STORED, TIDE__THERE, TIDE__CONFLICT };
+enum tide__outcome { TIDE__STORED, TIDE__THERE, TIDE__CONFLICT, TIDE__FULL };
 
 /* Takes a sample older than the newest of its series. Errors: TIDE_ERR_NO_MEMORY;
  * TIDE_ERR_CORRUPT, a chunk of the series cannot be decoded (restored from a bad checkpoint). */

@@ -108,22 +108,6 @@ static enum tide_err look_up(struct tide_head *head, const struct tide__record *
     return TIDE_OK;
 }
 
-/* First chunk of the partition or a later one. */
-static size_t first_chunk(const struct tide__late *late, int64_t start_ms)
-{
-    size_t low = 0, high = late->chunk_count;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if (late->chunks[mid]->start_ms < start_ms)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 /* Looks ts_ms up among the late samples of the series. */
 static enum tide_err look_up_late(struct tide_head *head, const struct tide__late *late,
                                   int64_t ts_ms, struct lookup *out)
@@ -137,7 +121,7 @@ static enum tide_err look_up_late(struct tide_head *head, const struct tide__lat
         *out = (struct lookup){.found = true, .bits = late->samples[at].bits};
         return TIDE_OK;
     }
-    for (size_t i = first_chunk(late, start_ms); i < late->chunk_count; i++) {
+    for (size_t i = tide__late_chunk_at(late, start_ms); i < late->chunk_count; i++) {
         const struct tide__late_chunk *chunk = late->chunks[i];
 
         if (chunk->start_ms != start_ms || chunk->first > offset)
@@ -189,13 +173,29 @@ static enum tide_err remove_chunks(struct tide_head *head, struct tide__late *la
     return TIDE_OK;
 }
 
+/* Moves the chunks from index added on, which were added at the end, to where they belong. */
+static void sort_in(struct tide__late *late, size_t added)
+{
+    for (size_t i = added; i < late->chunk_count; i++) {
+        struct tide__late_chunk *chunk = late->chunks[i];
+        size_t k = i;
+
+        for (; k > 0 && (late->chunks[k - 1]->start_ms > chunk->start_ms ||
+                         (late->chunks[k - 1]->start_ms == chunk->start_ms &&
+                          late->chunks[k - 1]->first > chunk->first));
+             k--)
+            late->chunks[k] = late->chunks[k - 1];
+        late->chunks[k] = chunk;
+    }
+}
+
 /* Replaces the late chunks low … high-1, all of one partition, by chunks of their samples and the
- * run's, which are added at the end of the array. */
+ * run's. */
 static enum tide_err rewrite(struct tide_head *head, struct tide__late *late, size_t low,
                              size_t high, int64_t start_ms, const struct tide_sample *run,
                              size_t run_count)
 {
-    size_t total = run_count, n = 0;
+    size_t total = run_count, n = 0, added;
     struct tide_sample *all;
     struct tide__scratch *scratch;
     enum tide_err err = tide__head_scratch(head, &scratch);
@@ -221,6 +221,7 @@ static enum tide_err rewrite(struct tide_head *head, struct tide__late *late, si
     }
     if (err == TIDE_OK)
         err = remove_chunks(head, late, low, high);
+    added = late->chunk_count;
     for (size_t i = 0; i < total && err == TIDE_OK; i += head->options.chunk_samples) {
         size_t part =
             total - i < head->options.chunk_samples ? total - i : head->options.chunk_samples;
@@ -233,24 +234,9 @@ static enum tide_err rewrite(struct tide_head *head, struct tide__late *late, si
         if (err != TIDE_OK)
             tide_mem_free(chunk);
     }
+    sort_in(late, added);
     tide_mem_free(all);
     return err;
-}
-
-/* Puts the array in order again after chunks were added at its end: it was sorted before. */
-static void restore_order(struct tide__late *late)
-{
-    for (size_t i = 1; i < late->chunk_count; i++) {
-        struct tide__late_chunk *chunk = late->chunks[i];
-        size_t k = i;
-
-        for (; k > 0 && (late->chunks[k - 1]->start_ms > chunk->start_ms ||
-                         (late->chunks[k - 1]->start_ms == chunk->start_ms &&
-                          late->chunks[k - 1]->first > chunk->first));
-             k--)
-            late->chunks[k] = late->chunks[k - 1];
-        late->chunks[k] = chunk;
-    }
 }
 
 /* Compresses a run of buffered samples of one partition: into a chunk that has room, so that few
@@ -258,7 +244,7 @@ static void restore_order(struct tide__late *late)
 static enum tide_err compress_run(struct tide_head *head, struct tide__late *late, int64_t start_ms,
                                   const struct tide_sample *run, size_t run_count)
 {
-    size_t low = first_chunk(late, start_ms), high = low, into, overlaps = 0;
+    size_t low = tide__late_chunk_at(late, start_ms), high = low, into, overlaps = 0;
     uint32_t last = 0;
     enum tide_err err;
 
@@ -273,7 +259,6 @@ static enum tide_err compress_run(struct tide_head *head, struct tide__late *lat
         err = rewrite(head, late, low, low, start_ms, run, run_count);
     if (err != TIDE_OK)
         return err;
-    restore_order(late);
     for (high = low; high < late->chunk_count && late->chunks[high]->start_ms == start_ms; high++) {
         if (high > low && late->chunks[high]->first <= last)
             overlaps++;
@@ -282,9 +267,7 @@ static enum tide_err compress_run(struct tide_head *head, struct tide__late *lat
     }
     if (overlaps <= TIDE__LATE_OVERLAPS_MAX)
         return TIDE_OK;
-    err = rewrite(head, late, low, high, start_ms, NULL, 0);
-    restore_order(late);
-    return err;
+    return rewrite(head, late, low, high, start_ms, NULL, 0);
 }
 
 static enum tide_err compress_buffer(struct tide_head *head, struct tide__late *late)

@@ -54,6 +54,8 @@ TIDE_CHECK_RESULT enum tide_err tide__late_get(struct tide__late_table *table, u
 void tide__late_remove(struct tide__late_table *table, struct tide__late *late);
 /* Index of the first buffered sample that is not before ts_ms. */
 uint32_t tide__late_at(const struct tide__late *late, int64_t ts_ms);
+/* Index of the first chunk of the partition or a later one. */
+size_t tide__late_chunk_at(const struct tide__late *late, int64_t start_ms);
 /* Encodes samples (rising, of one partition) as a chunk. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__late_encode(struct tide_segments *segments, int64_t start_ms,
                                                   const struct tide_sample *samples, size_t count,

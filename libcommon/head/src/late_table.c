@@ -109,6 +109,21 @@ uint32_t tide__late_at(const struct tide__late *late, int64_t ts_ms)
     return low;
 }
 
+size_t tide__late_chunk_at(const struct tide__late *late, int64_t start_ms)
+{
+    size_t low = 0, high = late->chunk_count;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (late->chunks[mid]->start_ms < start_ms)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 size_t tide__late_chunk_bytes(const struct tide__late_chunk *chunk)
 {
     return sizeof(*chunk) + chunk->bytes + TIDE_CHUNK_PAD;

@@ -180,12 +180,24 @@ static bool overlaps(const struct reader *rd, const struct tide__late_chunk *chu
            chunk->start_ms + chunk->last >= rd->mint_ms;
 }
 
+/* The late chunks low … high-1 are of partitions that the time range touches. */
+static void late_range(const struct reader *rd, const struct tide__late *late, size_t *low,
+                       size_t *high)
+{
+    *low = rd->mint_ms < -TIDE_HEAD_TIME_MS_MAX
+               ? 0
+               : tide__late_chunk_at(late, tide__partition_start(rd->head, rd->mint_ms));
+    *high =
+        rd->maxt_ms == INT64_MAX ? late->chunk_count : tide__late_chunk_at(late, rd->maxt_ms + 1);
+}
+
 static enum tide_err plan_series(struct reader *rd, uint32_t ref, struct plan *plan)
 {
     const struct tide_head *head = rd->head;
     const struct tide__record *r = plan->r;
     struct piece piece = {0};
     int64_t first_ms;
+    size_t low, high;
     enum tide_err err;
 
     if (r == NULL)
@@ -203,7 +215,8 @@ static enum tide_err plan_series(struct reader *rd, uint32_t ref, struct plan *p
         plan->late = tide__late_find(&head->late, ref);
         plan->has_own_times = true;
         plan->samples += plan->late->count;
-        for (size_t i = 0; i < plan->late->chunk_count; i++)
+        late_range(rd, plan->late, &low, &high);
+        for (size_t i = low; i < high; i++)
             if (overlaps(rd, plan->late->chunks[i]))
                 plan->samples += plan->late->chunks[i]->count;
     }
@@ -268,7 +281,7 @@ static enum tide_err merge_late(struct reader *rd, const struct plan *plan, int6
                                 double *values, size_t *n)
 {
     const struct tide__late *late = plan->late;
-    size_t capacity = plan->samples, count = 0, at;
+    size_t capacity = plan->samples, count = 0, at, low, high;
     struct tide_sample *samples = tide_arena_alloc(rd->arena, capacity * sizeof(*samples));
     int64_t *late_times = tide_arena_alloc(rd->arena, capacity * sizeof(*late_times));
     double *late_values = tide_arena_alloc(rd->arena, capacity * sizeof(*late_values));
@@ -276,7 +289,8 @@ static enum tide_err merge_late(struct reader *rd, const struct plan *plan, int6
 
     if (samples == NULL || late_times == NULL || late_values == NULL)
         return TIDE_ERR_NO_MEMORY;
-    for (size_t i = 0; i < late->chunk_count && err == TIDE_OK; i++) {
+    late_range(rd, late, &low, &high);
+    for (size_t i = low; i < high && err == TIDE_OK; i++) {
         const struct tide__late_chunk *chunk = late->chunks[i];
         size_t got = 0;
 

@@ -30,7 +30,7 @@ static enum tide_err find_partition(struct tide__store *store, int64_t start_ms,
         at = lower_bound(store, start_ms);
         if (at == store->partition_count || store->partitions[at]->start_ms != start_ms) {
             err = tide_mem_grow((void **)&store->partitions, &store->partition_capacity,
-                                store->partition_count + 1, sizeof(*store->partitions));
+                                store->partition_count + 1, sizeof(struct tide__partition *));
             if (err != TIDE_OK)
                 return err;
             partition = tide_mem_new(sizeof(*partition));
@@ -38,7 +38,7 @@ static enum tide_err find_partition(struct tide__store *store, int64_t start_ms,
                 return TIDE_ERR_NO_MEMORY;
             partition->start_ms = start_ms;
             memmove(&store->partitions[at + 1], &store->partitions[at],
-                    (store->partition_count - at) * sizeof(*store->partitions));
+                    (store->partition_count - at) * sizeof(struct tide__partition *));
             store->partitions[at] = partition;
             store->partition_count++;
         }
@@ -88,6 +88,16 @@ static enum tide_err add_slab(struct tide__store *store, struct tide__partition 
     partition->bytes += bytes;
     store->bytes += bytes;
     return TIDE_OK;
+}
+
+bool tide__store_accepts(const struct tide__store *store, int64_t start_ms)
+{
+    size_t at;
+
+    if (store->partition_count < TIDE__PARTITIONS_MAX)
+        return true;
+    at = lower_bound(store, start_ms);
+    return at < store->partition_count && store->partitions[at]->start_ms == start_ms;
 }
 
 enum tide_err tide__store_add(struct tide__store *store, int64_t start_ms, size_t bytes,
@@ -152,7 +162,7 @@ enum tide_err tide__store_drop(struct tide__store *store, int64_t cut_ms, void *
     store->partition_count -= partitions;
     if (partitions > 0)
         memmove(store->partitions, &store->partitions[partitions],
-                store->partition_count * sizeof(*store->partitions));
+                store->partition_count * sizeof(struct tide__partition *));
     store->recent = NULL;
     *slabs = memory;
     *count = n;

@@ -6,10 +6,14 @@
 #include "tide/chunk/chunk.h"
 
 /* Id: slab number in the high bits, offset in units of 8 bytes in the low ones. 0: no chunk. */
-#define TIDE__SLAB_OFFSET_BITS 15
+#define TIDE__SLAB_OFFSET_BITS 13
 #define TIDE__SLAB_BYTES_MAX (8u << TIDE__SLAB_OFFSET_BITS)
 #define TIDE__SLAB_BYTES_MIN 512u
 #define TIDE__SLABS_MAX (1u << (32 - TIDE__SLAB_OFFSET_BITS))
+/* Partitions with sealed chunks, at most: 68 years of 2 h, that is 1970 to now. A partition takes
+ * at least one slab, so that senders of scattered old samples would use all numbers up. */
+#define TIDE__PARTITIONS_MAX 300000u
+_Static_assert(TIDE__PARTITIONS_MAX < TIDE__SLABS_MAX / 4 * 3, "most slabs are for data");
 
 /* A sealed chunk; the stream follows it. Timed chunks: first is the offset of the first sample from
  * the start of the partition, and the stream is preceded by the offset of the last one (4 bytes in
@@ -69,7 +73,7 @@ static inline const struct tide__slab *tide__store_slab(const struct tide__store
 static inline struct tide__sealed *tide__slab_chunk(uint8_t *memory, uint32_t id)
 {
     return (struct tide__sealed *)(void *)(memory +
-                                           (id & ((1u << TIDE__SLAB_OFFSET_BITS) - 1)) * 8u);
+                                           (size_t)(id & ((1u << TIDE__SLAB_OFFSET_BITS) - 1)) * 8);
 }
 
 /* The chunk, or NULL when there is none any more. Chains end where this answers NULL. */
@@ -94,6 +98,8 @@ static inline int64_t tide__store_start(const struct tide__store *store, uint32_
     return tide__store_slab(store, id)->partition->start_ms;
 }
 
+/* Whether a chunk of the partition may be added: not if that made too many partitions. */
+bool tide__store_accepts(const struct tide__store *store, int64_t start_ms);
 /* Room for a chunk with bytes after its header, in the partition that starts at start_ms. The
  * header's bytes, count and older are set; the caller fills the rest at once. Errors:
  * TIDE_ERR_NO_MEMORY, also when all slab numbers are in use (32 GiB). */

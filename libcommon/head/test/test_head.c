@@ -197,15 +197,15 @@ static void test_append__gives_each_sender_of_a_target_its_own_column(void **sta
     (void)state;
     for (size_t i = 0; i < 40; i++)
         refs[i] = add_series(head, i, 0);
-    for (int64_t k = 0; k < 480 * 3; k++)
+    for (int64_t k = 0; k < INT64_C(480) * 3; k++)
         for (size_t i = 0; i < 40; i++)
             append(head, refs[i], START_MS + k * 15000 + (i < 20 ? 0 : 7000) + k % 5, (double)k);
     tide_head_stats(head, &stats);
     assert_int_equal(stats.samples, 40 * 1440);
     /* Full chunks, but for the few until they were apart. */
-    assert_true(stats.chunks < 40 * (1440 / 120 + 8));
+    assert_true(stats.chunks < (uint64_t)40 * (1440 / 120 + 8));
     /* Two columns a partition, 4 bytes a row; not a clock for each series. */
-    assert_true(stats.bytes_columns < 2 * 1440 * 4 * 2 + 4096);
+    assert_true(stats.bytes_columns < (uint64_t)2 * 1440 * 4 * 2 + 4096);
     tide_head_free(head);
 }
 
@@ -219,12 +219,12 @@ static void test_append__ends_alternation_of_short_chunks(void **state)
     (void)state;
     for (size_t i = 0; i < 10; i++)
         refs[i] = add_series(head, i, 0);
-    for (int64_t k = 0; k < 480 * 4; k++) /* All at their own times. */
+    for (int64_t k = 0; k < INT64_C(480) * 4; k++) /* All at their own times. */
         for (size_t i = 0; i < 10; i++)
             append(head, refs[i], START_MS + k * 15000 + (int64_t)(model_random(&random) % 10000),
                    (double)k);
     tide_head_stats(head, &stats);
-    assert_true(stats.chunks < 10 * (1920 / 120 + 16));
+    assert_true(stats.chunks < (uint64_t)10 * (1920 / 120 + 16));
     tide_head_free(head);
 }
 
@@ -241,7 +241,7 @@ static void test_append__backfills_in_little_time_and_memory(void **state)
     tide_head_stats(head, &stats);
     assert_int_equal(stats.samples, 100001);
     assert_true(stats.chunks < 100000 / 60);
-    assert_true(stats.bytes_late < 100000 * 5);
+    assert_true(stats.bytes_late < (uint64_t)100000 * 5);
     tide_head_free(head);
 }
 
@@ -254,23 +254,77 @@ static void test_truncate__gives_the_memory_back(void **state)
     (void)state;
     for (size_t i = 0; i < 20; i++)
         refs[i] = add_series(head, i, (unsigned)i % 2);
-    for (int64_t k = 0; k < 480 * 4; k++)
+    for (int64_t k = 0; k < INT64_C(480) * 4; k++)
         for (size_t i = 0; i < (k < 480 ? 20u : 10u); i++) /* Half of them end. */
             append(head, refs[i], START_MS + k * 15000, (double)(k * k));
     tide_head_stats(head, &before);
-    assert_int_equal(tide_head_truncate(head, START_MS + 7200000 * 3 + 1), TIDE_OK);
+    assert_int_equal(tide_head_truncate(head, START_MS + INT64_C(7200000) * 3 + 1), TIDE_OK);
     tide_head_stats(head, &after);
     assert_int_equal(after.series, 10);
     assert_int_equal(after.samples, 480 * 10);
     assert_true(after.bytes_sealed < before.bytes_sealed / 2);
     assert_true(after.bytes_columns < before.bytes_columns / 2);
-    assert_int_equal(append_why(head, refs[15], START_MS + 7200000 * 4, 1, 0), TIDE_ERR_NOT_FOUND);
+    assert_int_equal(append_why(head, refs[15], START_MS + INT64_C(7200000) * 4, 1, 0),
+                     TIDE_ERR_NOT_FOUND);
     assert_int_equal(tide_head_truncate(head, INT64_MAX), TIDE_OK);
     tide_head_stats(head, &after);
     assert_int_equal(after.series, 0);
     assert_int_equal(after.samples, 0);
     assert_true(after.min_ms == INT64_MAX);
     assert_int_equal(add_series(head, 0, 0), 20); /* References are not given again. */
+    tide_head_free(head);
+}
+
+/* So many slabs are dropped that their numbers come around. */
+static void test_truncate__uses_numbers_of_slabs_again(void **state)
+{
+    struct tide_head_options options = tide_head_options_default;
+    struct tide_batch batch = {.arena = tide_arena_new(0)};
+    struct tide_head *head;
+    struct tide_head_stats first, second;
+    struct tide_series_set *set;
+    uint32_t ref;
+    const int64_t count = 140000;
+
+    (void)state;
+    options.partition_ms = 1000;
+    assert_int_equal(tide_head_new(&options, &head), TIDE_OK);
+    ref = add_series(head, 0, 0);
+    for (int64_t k = 0; k < count;
+         k++) /* Each sample seals the one before, in a slab of its own. */
+        append(head, ref, k * 1000, (double)k);
+    assert_int_equal(tide_head_truncate(head, (count - 10) * 1000), TIDE_OK);
+    tide_head_stats(head, &first);
+    for (int64_t k = count; k < 2 * count; k++)
+        append(head, ref, k * 1000, (double)k);
+    set = select_all(head, NULL);
+    assert_int_equal(set->ops->read(set, 0, 1, INT64_MIN, INT64_MAX, &batch), TIDE_OK);
+    assert_int_equal(batch.series[0].count, count + 10);
+    for (int64_t k = 0; k < count + 10; k++)
+        assert_true(batch.series[0].values[k] == (double)(k + count - 10));
+    set->ops->free(set);
+    assert_int_equal(tide_head_truncate(head, (2 * count - 10) * 1000), TIDE_OK);
+    tide_head_stats(head, &second);
+    assert_int_equal(second.bytes_sealed, first.bytes_sealed);
+    tide_arena_free(batch.arena);
+    tide_head_free(head);
+}
+
+static void test_append__bounds_the_partitions(void **state)
+{
+    struct tide_head_options options = tide_head_options_default;
+    struct tide_head *head;
+    uint32_t ref;
+
+    (void)state;
+    options.partition_ms = 10;
+    assert_int_equal(tide_head_new(&options, &head), TIDE_OK);
+    ref = add_series(head, 0, 0);
+    for (int64_t k = 0; k <= 300000; k++)
+        append(head, ref, k * 10, 1);
+    assert_int_equal(append_why(head, ref, INT64_C(3000010), 1, 0), TIDE_ERR_LIMIT);
+    assert_int_equal(tide_head_truncate(head, 10), TIDE_OK);
+    assert_int_equal(append_why(head, ref, INT64_C(3000010), 1, 0), TIDE_OK);
     tide_head_free(head);
 }
 
@@ -415,7 +469,7 @@ static enum tide_err exercise(struct tide_head *head, struct tide_batch *batch)
     if (err == TIDE_OK)
         err = tide_head_freeze(head, &frozen);
     if (err == TIDE_OK)
-        err = tide_head_truncate(head, START_MS + 3 * 7200000);
+        err = tide_head_truncate(head, START_MS + INT64_C(3) * 7200000);
     tide_head_frozen_free(frozen);
     if (err == TIDE_OK)
         err = tide_head_select(head, &select, NULL, &set);
@@ -468,6 +522,8 @@ int main(void)
         cmocka_unit_test(test_append__ends_alternation_of_short_chunks),
         cmocka_unit_test(test_append__backfills_in_little_time_and_memory),
         cmocka_unit_test(test_truncate__gives_the_memory_back),
+        cmocka_unit_test(test_truncate__uses_numbers_of_slabs_again),
+        cmocka_unit_test(test_append__bounds_the_partitions),
         cmocka_unit_test(test_head__is_small_when_empty),
         cmocka_unit_test(test_read__counts_against_the_limits),
         cmocka_unit_test(test_select__leaves_out_series_that_ended),

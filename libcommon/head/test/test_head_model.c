@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#define SEEDS 40
+#define SEEDS 24
 
 /* Random work on head and model; restarts decides whether the head is written and restored, too. */
 static void work(struct model *m, int steps, bool restarts)
@@ -21,7 +21,7 @@ static void work(struct model *m, int steps, bool restarts)
                                               m->options.partition_ms);
         else if (choice < 3)
             model_backfill(m);
-        else if (choice < 5 && restarts)
+        else if (choice < 4 && restarts)
             model_restart(m);
         else if (choice < 10)
             model_compare(m);

@@ -28,7 +28,7 @@ struct shared {
 /* The value of a sample follows from its time, so that a reader can tell what is right. */
 static uint64_t bits_at(int64_t ts_ms, uint32_t series)
 {
-    return tide_value_bits((double)(ts_ms / STEP_MS * (series % 7)));
+    return tide_value_bits((double)((uint64_t)ts_ms * (series % 7)));
 }
 
 static void check_series(const struct tide_series_samples *s, uint32_t series, int64_t mint_ms,
@@ -37,11 +37,9 @@ static void check_series(const struct tide_series_samples *s, uint32_t series, i
     int64_t next_ms = -1;
 
     for (size_t i = 0; i < s->count; i++) {
-        uint64_t bits = bits_at(s->times_ms[i], series);
-
         if (next_ms >= 0 && s->times_ms[i] != next_ms)
             abort();
-        if (memcmp(&bits, &s->values[i], sizeof(bits)) != 0)
+        if (tide_value_bits(s->values[i]) != bits_at(s->times_ms[i], series))
             abort();
         next_ms = s->times_ms[i] + STEP_MS;
     }
@@ -116,7 +114,7 @@ static void test_head__lets_readers_in_while_it_is_written(void **state)
     int64_t dropped_ms = 0;
 
     (void)state;
-    options.partition_ms = 100 * STEP_MS;
+    options.partition_ms = INT64_C(100) * STEP_MS;
     options.chunk_samples = 20;
     assert_int_equal(tide_head_new(&options, &shared.head), TIDE_OK);
     for (uint32_t i = 0; i < SERIES; i++) {

@@ -455,7 +455,10 @@ static bool add_headers(struct tide_http_exchange *x, struct MHD_Response *respo
             return false;
         at = value + strlen(value) + 1;
     }
-    if (atomic_load_explicit(&x->server->draining, memory_order_relaxed))
+    /* To HEAD, libmicrohttpd 0.9.75 sends the end mark of the chunks that it leaves out; a client
+     * would take it for the start of the next answer. */
+    if (atomic_load_explicit(&x->server->draining, memory_order_relaxed) ||
+        (x->state == TIDE__HTTP_STREAMING && strcmp(x->method, "HEAD") == 0))
         return MHD_add_response_header(response, "Connection", "close") == MHD_YES;
     return true;
 }

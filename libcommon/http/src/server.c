@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -57,6 +58,7 @@ static bool body_room(struct tide_http_exchange *x, size_t len)
 {
     size_t needed = x->body.len + len;
     size_t wanted = x->body.capacity * 2;
+    uint8_t *moved;
     size_t grown;
     uint64_t before;
 
@@ -70,10 +72,14 @@ static bool body_room(struct tide_http_exchange *x, size_t len)
         wanted = x->route->route.body_bytes_max;
     if (wanted < needed)
         wanted = needed;
-    if (tide_buf_reserve(&x->body, wanted - x->body.len) == NULL) {
+    /* Not by the buffer's own doubling, which would go past what the sender announced. */
+    moved = tide_mem_realloc(x->body.ptr, wanted);
+    if (moved == NULL) {
         tide__http_refuse(x, 503, "out of memory");
         return false;
     }
+    x->body.ptr = moved;
+    x->body.capacity = wanted;
     grown = x->body.capacity - x->body_accounted;
     x->body_accounted = x->body.capacity;
     before = atomic_fetch_add_explicit(&x->server->bodies_bytes, grown, memory_order_relaxed);
@@ -112,6 +118,8 @@ static enum MHD_Result begin(struct tide_http_exchange *x, const char *method)
 {
     const char *length =
         MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Content-Length");
+    const char *encoding =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Transfer-Encoding");
     int64_t expected = 0;
     size_t bytes_max;
 
@@ -131,6 +139,11 @@ static enum MHD_Result begin(struct tide_http_exchange *x, const char *method)
     if (x->body_expected + atomic_load_explicit(&x->server->bodies_bytes, memory_order_relaxed) >
         x->server->options.bodies_bytes_max)
         tide__http_refuse(x, 503, "too many request bodies are held already");
+    /* Libmicrohttpd would take all that follows, up to the end of the connection, for the body. */
+    if (encoding != NULL && strcasecmp(encoding, "chunked") != 0) {
+        tide__http_refuse(x, 501, "transfer encoding is not supported");
+        return answer_now(x);
+    }
     /* An answer at this place makes libmicrohttpd close the connection after it. That is right
      * where a long body would follow; a short one is read first, and the connection goes on. */
     if (x->refused != 0 && x->body_expected > DISCARD_BYTES_MAX)

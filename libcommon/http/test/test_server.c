@@ -241,12 +241,16 @@ static void expect_body(const char *expected)
     assert_string_equal((const char *)answer.body.ptr, expected);
 }
 
-/* The server still serves. */
+/* The server still serves, once what was sent before has left its queue. */
 static void expect_alive(void)
 {
     int fd = client_connect(port);
 
     client_call(fd, "GET", "/echo", "", no_body, &answer);
+    for (int i = 0; i < 200 && answer.status == 503; i++) {
+        sleep_ms(5);
+        client_call(fd, "GET", "/echo", "", no_body, &answer);
+    }
     assert_int_equal(answer.status, 200);
     close(fd);
 }
@@ -343,8 +347,7 @@ static void test_server__refuses_malformed_percent_encoding(void **state)
 
 static void test_server__reads_chunked_uploads(void **state)
 {
-    struct tide_slice expected =
-        TIDE_SLICE("big POST /big arg= tenant= body=hello, world");
+    struct tide_slice expected = TIDE_SLICE("big POST /big arg= tenant= body=hello, world");
     static char chunk[70000];
     int fd = client_connect(port);
 
@@ -368,6 +371,18 @@ static void test_server__reads_chunked_uploads(void **state)
     client_receive(fd, "POST", &answer);
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.body.len, 40 * sizeof(chunk) + expected.len - strlen("hello, world"));
+    close(fd);
+}
+
+static void test_server__refuses_other_transfer_encodings(void **state)
+{
+    int fd = client_connect(port);
+
+    (void)state;
+    client_send_str(fd, "POST /big HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: gzip\r\n\r\nabc");
+    client_receive(fd, "POST", &answer);
+    assert_int_equal(answer.status, 501);
+    assert_true(client_closed(fd));
     close(fd);
 }
 
@@ -578,8 +593,7 @@ static void test_server__streams_answers_whole(void **state)
     }
     client_call(fd, "HEAD", "/stream?bytes=5000000&piece=1000", "", no_body, &answer);
     assert_int_equal(answer.status, 200);
-    client_call(fd, "GET", "/echo", "", no_body, &answer);
-    assert_int_equal(answer.status, 200);
+    assert_string_equal(client_header(&answer, "Connection"), "close");
     close(fd);
 }
 
@@ -598,20 +612,20 @@ static void test_server__a_broken_stream_is_seen_as_broken(void **state)
 static void test_server__a_slow_reader_holds_the_writer_back(void **state)
 {
     int fd = client_connect(port);
-    int small = 4096;
+    int small = 65536;
     size_t total = 0;
     static char bytes[200000];
     ssize_t got;
 
     (void)state;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-    client_send_str(fd, "GET /stream?bytes=30000000&piece=50000 HTTP/1.0\r\nHost: t\r\n\r\n");
+    client_send_str(fd, "GET /stream?bytes=8000000&piece=50000 HTTP/1.0\r\nHost: t\r\n\r\n");
     assert_true(reaches(&gate.entered, 1));
     sleep_ms(300);
     while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
         total += (size_t)got;
-    assert_true(total > 30000000);
-    assert_true(total < 30001000);
+    assert_true(total > 8000000);
+    assert_true(total < 8001000);
     assert_int_equal(stream_canceled, 0);
     close(fd);
 }
@@ -830,13 +844,15 @@ static void test_server__start_tells_what_is_wrong(void **state)
 
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
-int main(void)
+/* An argument, a pattern with `*`, picks tests. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         WITH_SERVER(test_server__keeps_connections_and_gives_handlers_all),
         WITH_SERVER(test_server__tells_wrong_paths_and_methods),
         WITH_SERVER(test_server__refuses_malformed_percent_encoding),
         WITH_SERVER(test_server__reads_chunked_uploads),
+        WITH_SERVER(test_server__refuses_other_transfer_encodings),
         WITH_SERVER(test_server__continues_when_the_client_expects_it),
         WITH_SERVER(test_server__refuses_bodies_over_the_routes_bound),
         WITH_SERVER(test_server__bounds_all_bodies_together),
@@ -856,5 +872,7 @@ int main(void)
         WITH_SERVER(test_server__start_tells_what_is_wrong),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

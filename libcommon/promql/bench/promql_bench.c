@@ -1,7 +1,9 @@
 /* Question: how fast is the evaluator alone, fed from arrays in memory?
  * Input: 100,000 series of 100 services, 100 scrape targets of 1,000 series each, a sample every
  * 15 s for an hour; counters with some resets, seeded. Baseline: DESIGN section 9 (a kernel over
- * shared timestamps 150-250 M series-steps/s a core; Prometheus 8 M samples/s). */
+ * shared timestamps 150-250 M series-steps/s a core; Prometheus 8 M samples/s).
+ *
+ * promql_bench [threads [name]]: 2 threads and all queries when left out. */
 #include "tide/base/assert.h"
 #include "tide/base/clock.h"
 #include "tide/base/mem.h"
@@ -14,7 +16,7 @@
 #define TARGETS 100
 #define SAMPLES 240
 #define INTERVAL_MS 15000
-#define RUNS 9
+#define RUNS 15
 
 struct bench {
     struct tide_source source;
@@ -22,6 +24,7 @@ struct bench {
     double *values; /* SERIES x SAMPLES */
     struct tide_label *pairs;
     size_t pair_count; /* Of each series. */
+    const char *only;  /* The query asked for, or NULL. */
 };
 
 struct bench_set {
@@ -192,6 +195,8 @@ static void run(struct bench *b, struct tide_engine *engine, const char *name, c
     double ms[RUNS];
     struct tide_engine_stats stats = {0};
 
+    if (b->only != NULL && strcmp(b->only, name) != 0)
+        return;
     for (size_t i = 0; i < RUNS; i++) {
         struct tide_query_limits limits = {0};
         struct tide_engine_result *result;
@@ -221,7 +226,8 @@ int main(int argc, char **argv)
 {
     struct tide_engine_options options = {.threads = argc > 1 ? (unsigned)atoi(argv[1]) : 2};
     struct tide_engine *engine;
-    struct bench b = {.source = {.context = &b, .select = bench_select}};
+    struct bench b = {.source = {.context = &b, .select = bench_select},
+                      .only = argc > 2 ? argv[2] : NULL};
 
     if (tide_engine_new(&options, &engine) != TIDE_OK)
         return 1;

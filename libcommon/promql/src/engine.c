@@ -240,27 +240,37 @@ static enum tide_err prepare(struct tide__eval *eval, const struct tide_engine_p
 
 /* ---- Answers ---- */
 
-/* Now the names that were to be dropped go; two series that differed by name alone are an error. */
+/* Now the names that were to be dropped go; two series that differed by name alone are an error.
+ * Rows of a matrix differ: when all lose the same name, and nothing else, they still do. */
 static enum tide_err drop_names(struct tide__matrix *m)
 {
-    bool any = false;
+    struct tide_slice first = {0};
+    bool alike = true;
+    size_t dropped = 0;
 
     for (size_t i = 0; i < m->row_count; i++) {
         struct tide__row *row = &m->rows[i];
+        struct tide_slice name;
         struct tide_label *pairs;
+        size_t kept;
 
         if (!row->drop_name)
             continue;
         pairs = tide__eval_alloc(m->eval, (row->labels.count + 1) * sizeof(*pairs));
         if (pairs == NULL)
             return tide__eval_no_memory(m->eval);
-        row->labels.count =
-            tide__labels_filter(row->labels, NULL, 0, false, TIDE__DROP_METADATA, pairs);
+        name = tide_labels_get(row->labels, TIDE_SLICE(TIDE_LABEL_METRIC));
+        kept = tide__labels_filter(row->labels, NULL, 0, false, TIDE__DROP_METADATA, pairs);
+        if (dropped++ == 0)
+            first = name;
+        alike = alike && tide_slice_eq(name, first) && kept + (name.len > 0) == row->labels.count;
+        row->labels.count = kept;
         row->labels.pairs = pairs;
         row->drop_name = false; /* Done. */
-        any = true;
     }
-    return any ? tide__matrix_merge_same(m, TIDE__SAME_LABELS) : TIDE_OK;
+    if (dropped == 0 || (dropped == m->row_count && alike))
+        return TIDE_OK;
+    return tide__matrix_merge_same(m, TIDE__SAME_LABELS);
 }
 
 static int series_order(const void *a, const void *b)

@@ -380,6 +380,8 @@ static enum tide_err eval_call(struct tide__eval *eval, const struct tide_expr *
     case TIDE_FN_ABSENT:
     case TIDE_FN_ABSENT_OVER_TIME:
         return tide__absent(eval, expr, out);
+    case TIDE_FN_INFO:
+        return tide__info(eval, expr, out);
     case TIDE_FN_SORT:
     case TIDE_FN_SORT_DESC:
     case TIDE_FN_SORT_BY_LABEL:
@@ -522,8 +524,11 @@ enum tide_err tide__eval_vector(struct tide__eval *eval, const struct tide_expr 
     else
         err = eval_plain(eval, expr, out);
     /* What is kept already is so under its own key too: it may have come from inside. */
-    if (err != TIDE_OK || !eval->is_shared[expr->id] || (*out)->cached)
+    if (err != TIDE_OK)
         return err;
+    TIDE_ASSERT(*out != NULL);
+    if (!eval->is_shared[expr->id] || (*out)->cached)
+        return TIDE_OK;
     shared = tide__eval_alloc(eval, sizeof(*shared));
     if (shared == NULL)
         return TIDE_OK; /* Then it is computed again. */

@@ -26,7 +26,9 @@ struct tide__grid {
 
 /* A selection of series, kept to the end of the query since label sets borrow from it. */
 struct tide__set_entry {
-    struct tide_hash128 key;
+    struct tide_hash128 key; /* Of the selector. */
+    int64_t mint_ms;
+    int64_t maxt_ms;
     struct tide_series_set *set;
     struct tide__set_entry *next;
 };
@@ -174,6 +176,9 @@ TIDE_CHECK_RESULT enum tide_err tide__grid_new(struct tide__eval *eval, int64_t 
 
 /* ---- expr_info.c ---- */
 
+/* What a selector says, as a hash. */
+TIDE_CHECK_RESULT enum tide_err tide__selector_hash(const struct tide_selector *selector,
+                                                    struct tide_hash128 *out);
 /* Fills eval->hashes, is_shared and is_fixed. */
 TIDE_CHECK_RESULT enum tide_err tide__expr_info(struct tide__eval *eval);
 
@@ -211,6 +216,8 @@ TIDE_CHECK_RESULT enum tide_err tide__aggregate_whole(struct tide__eval *eval,
                                                       struct tide__matrix **out);
 /* sort, sort_desc, sort_by_label(_desc). */
 TIDE_CHECK_RESULT enum tide_err tide__sort(struct tide__eval *eval, const struct tide_expr *expr,
+                                           struct tide__matrix **out);
+TIDE_CHECK_RESULT enum tide_err tide__info(struct tide__eval *eval, const struct tide_expr *expr,
                                            struct tide__matrix **out);
 TIDE_CHECK_RESULT enum tide_err tide__absent(struct tide__eval *eval, const struct tide_expr *expr,
                                              struct tide__matrix **out);

@@ -66,6 +66,19 @@ static void add_selector(struct tide_buf *buf, const struct tide_selector *selec
     add_u64(buf, selector->smoothed);
 }
 
+enum tide_err tide__selector_hash(const struct tide_selector *selector, struct tide_hash128 *out)
+{
+    struct tide_buf buf = {0};
+    enum tide_err err;
+
+    add_selector(&buf, selector);
+    err = tide_buf_ok(&buf);
+    if (err == TIDE_OK)
+        *out = tide_hash128(tide_buf_view(&buf), 0);
+    tide_buf_deinit(&buf);
+    return err;
+}
+
 static void add_binary(struct tide_buf *buf, const struct tide_binary *binary)
 {
     const struct tide_matching *matching = &binary->matching;

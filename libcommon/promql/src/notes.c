@@ -84,8 +84,11 @@ static void note_format(struct tide__eval *eval, bool info, struct tide_promql_r
     if (more < 0)
         return;
     len += (size_t)more;
-    if (len > sizeof(text) - 32) /* Room for the place. */
+    if (len > sizeof(text) - 32) { /* Room for the place. */
         len = sizeof(text) - 32;
+        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+            len--; /* Not in the middle of a character. */
+    }
     note_place(eval->query.text, pos.start, &line, &column);
     more = snprintf(text + len, sizeof(text) - len, " (%u:%u)", line, column);
     if (more < 0)

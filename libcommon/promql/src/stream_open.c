@@ -41,25 +41,12 @@ int64_t tide__shifted(const struct tide_shift *shift, int64_t time_ms)
 
 /* ---- Where samples come from ---- */
 
-/* Selectors that say the same share one selection. */
-static struct tide_hash128 select_key(const struct tide__eval *eval, const struct tide_expr *expr,
-                                      int64_t mint_ms, int64_t maxt_ms)
-{
-    struct {
-        struct tide_hash128 hash;
-        int64_t mint_ms;
-        int64_t maxt_ms;
-    } key = {eval->hashes[expr->id], mint_ms, maxt_ms};
-
-    return tide_hash128((struct tide_slice){(const uint8_t *)&key, sizeof(key)}, 0);
-}
-
 enum tide_err tide__select(struct tide__eval *eval, const struct tide_expr *expr, int64_t mint_ms,
                            int64_t maxt_ms, struct tide_series_set **out)
 {
     const struct tide_selector *selector = &expr->u.selector;
-    struct tide_hash128 key = select_key(eval, expr, mint_ms, maxt_ms);
     struct tide__set_entry *entry;
+    struct tide_hash128 key;
     struct tide_select select = {
         .tenant = eval->tenant,
         .matchers = selector->matchers,
@@ -67,10 +54,14 @@ enum tide_err tide__select(struct tide__eval *eval, const struct tide_expr *expr
         .mint_ms = mint_ms,
         .maxt_ms = maxt_ms,
     };
-    enum tide_err err;
+    enum tide_err err = tide__selector_hash(selector, &key);
 
+    if (err != TIDE_OK)
+        return err;
+    /* Selectors that say the same share one selection. */
     for (entry = eval->sets; entry != NULL; entry = entry->next) {
-        if (tide_hash128_eq(entry->key, key)) {
+        if (tide_hash128_eq(entry->key, key) && entry->mint_ms == mint_ms &&
+            entry->maxt_ms == maxt_ms) {
             *out = entry->set;
             return TIDE_OK;
         }
@@ -85,6 +76,8 @@ enum tide_err tide__select(struct tide__eval *eval, const struct tide_expr *expr
     if (err != TIDE_OK)
         return err;
     entry->key = key;
+    entry->mint_ms = mint_ms;
+    entry->maxt_ms = maxt_ms;
     entry->next = eval->sets;
     eval->sets = entry;
     *out = entry->set;
@@ -255,6 +248,15 @@ static enum tide_err open_selector(struct tide__eval *eval, const struct tide_ex
     choose_batch(stream);
     *out = stream;
     return TIDE_OK;
+}
+
+enum tide_err tide__stream_times(struct tide__eval *eval, const struct tide_expr *selector,
+                                 struct tide__matrix **out)
+{
+    struct tide__stream *stream;
+    enum tide_err err = open_selector(eval, selector, TIDE__STREAM_TIMESTAMP, &stream);
+
+    return err != TIDE_OK ? err : tide__stream_collect(stream, out);
 }
 
 static const struct tide_expr *range_argument(const struct tide_expr *call, size_t *index)

@@ -73,6 +73,10 @@ tide__stream_open(struct tide__eval *eval, const struct tide_expr *expr, struct 
 /* The rows of m as a stream. Takes m, also on failure. */
 TIDE_CHECK_RESULT enum tide_err tide__stream_of(struct tide__eval *eval, struct tide__matrix *m,
                                                 struct tide__stream **out);
+/* For a selector node, in the tree or not: when the sample in effect at each step was taken. */
+TIDE_CHECK_RESULT enum tide_err tide__stream_times(struct tide__eval *eval,
+                                                   const struct tide_expr *selector,
+                                                   struct tide__matrix **out);
 /* The windows of a range vector argument under a function, whatever the call's own is. */
 TIDE_CHECK_RESULT enum tide_err tide__stream_range(struct tide__eval *eval,
                                                    const struct tide_expr *call,

@@ -183,7 +183,7 @@ static struct tide_raft_node *open_all(const char *dir, bool sync, struct bench_
     return node;
 }
 
-static void run(const char *dir, bool sync, size_t item_bytes, double seconds)
+static void run(const char *dir, bool sync, bool keep, size_t item_bytes, double seconds)
 {
     struct bench_group *groups = tide_mem_array(GROUPS, sizeof(*groups));
     pthread_t threads[GROUPS], keeper;
@@ -212,10 +212,12 @@ static void run(const char *dir, bool sync, size_t item_bytes, double seconds)
     }
     for (int i = 0; i < GROUPS; i++)
         pthread_create(&threads[i], NULL, proposer, &groups[i]);
-    pthread_create(&keeper, NULL, checkpointer, groups);
+    if (!keep)
+        pthread_create(&keeper, NULL, checkpointer, groups);
     for (int i = 0; i < GROUPS; i++)
         pthread_join(threads[i], NULL);
-    pthread_join(keeper, NULL);
+    if (!keep)
+        pthread_join(keeper, NULL);
     for (int i = 0; i < GROUPS; i++) {
         pthread_mutex_lock(&groups[i].lock);
         while (groups[i].in_flight > 0)
@@ -262,18 +264,19 @@ static void run(const char *dir, bool sync, size_t item_bytes, double seconds)
 int main(int argc, char **argv)
 {
     double seconds = argc > 2 ? atof(argv[2]) : 5;
+    bool keep = argc > 3 && strcmp(argv[3], "--keep") == 0;
     bool sync = !(argc > 3 && strcmp(argv[3], "--no-sync") == 0);
     static const size_t sizes[] = {16384, 65536};
 
     if (argc < 2) {
-        fprintf(stderr, "usage: raft_bench DIR [seconds] [--no-sync]\n");
+        fprintf(stderr, "usage: raft_bench DIR [seconds] [--no-sync | --keep]\n");
         return 2;
     }
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         char dir[4096];
 
         snprintf(dir, sizeof(dir), "%s/raft-bench-%zu-%ld", argv[1], sizes[i], (long)getpid());
-        run(dir, sync, sizes[i], seconds);
+        run(dir, sync, keep, sizes[i], seconds);
     }
     return 0;
 }

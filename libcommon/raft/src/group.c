@@ -255,6 +255,8 @@ static void confs_drop_before(struct tide__group *group, uint64_t index)
 
     while (drop + 1 < group->conf_told && group->confs[drop + 1].index <= index)
         drop++;
+    if (drop == 0)
+        return;
     for (size_t i = 0; i < drop; i++)
         tide__payload_unref(group->confs[i].conf);
     memmove(group->confs, group->confs + drop, (group->conf_count - drop) * sizeof(*group->confs));
@@ -556,19 +558,27 @@ static enum tide_err apply_one(struct tide__group *group, uint64_t index, size_t
     return err;
 }
 
+/* Up to where entries may be applied. */
+static uint64_t apply_limit(const struct tide__group *group)
+{
+    if (group->installing || group->bootstrapping)
+        return 0;
+    if (tide__rule(group, TIDE__RULE_APPLY) && group->raft.last_stored < group->raft.commit_index)
+        return group->raft.last_stored;
+    return group->raft.commit_index;
+}
+
 /* True when something was applied. */
 static bool apply_some(struct tide__group *group)
 {
-    uint64_t limit = group->raft.commit_index;
+    uint64_t limit = apply_limit(group);
     uint64_t before = group->applied;
     enum tide_err err = TIDE_OK;
     size_t bytes = 0;
     uint64_t index;
 
-    if (group->installing || group->dead)
+    if (group->dead)
         return false;
-    if (tide__rule(group, TIDE__RULE_APPLY) && group->raft.last_stored < limit)
-        limit = group->raft.last_stored;
     while (err == TIDE_OK && bytes < group->apply_bytes_max &&
            (index = next_to_apply(group, limit)) != 0)
         err = apply_one(group, index, &bytes);
@@ -636,14 +646,10 @@ static bool may_run(struct tide__group *group, uint64_t now_ms)
 
 bool tide__group_work(struct tide__group *group, uint64_t now_ms)
 {
-    uint64_t limit = group->raft.commit_index;
-
     if (!may_run(group, now_ms))
         return false;
     follow(group);
-    if (tide__rule(group, TIDE__RULE_APPLY) && group->raft.last_stored < limit)
-        limit = group->raft.last_stored;
-    return !group->dead && !group->installing && group->applied < limit;
+    return !group->dead && group->applied < apply_limit(group);
 }
 
 /* ---- Events ---- */
@@ -704,6 +710,7 @@ void tide__group_tick(struct tide__group *group, uint64_t now_ms)
     tide__group_promotion_work(group);
     if (group->dead || now_ms < raft_timeout(&group->raft))
         return;
+    tide__rule_retry_politely(group);
     if (tide__rule_raises_term(group)) {
         /* A request for a vote that is never granted: it only raises our term, which the library
          * would not do before a single voter elects itself. */
@@ -891,6 +898,10 @@ static void append_persisted(struct tide__group *group, const struct tide__op *o
         group->cuts[kept++] = cut;
     }
     group->cut_count = kept;
+    if (op->first == 1 && group->bootstrapping) {
+        group->bootstrapping = false;
+        follow(group);
+    }
     if (group->installing || end <= op->first || end - 1 <= group->raft.last_stored)
         return;
     event.persisted_entries.index = end - 1;
@@ -966,11 +977,13 @@ enum tide_err tide__group_snapshot(struct tide__group *group, uint64_t index,
 
     if (group->dead)
         return TIDE_ERR_UNAVAILABLE;
+    if (group->taking || group->installing)
+        return TIDE_ERR_BUSY;
     if (index == 0 || index < group->raft.trail.snapshot.index ||
         (index > group->applied && index > group->applied_at_open))
         return TIDE_ERR_INVALID;
-    if (group->taking || group->installing || index > group->applied)
-        return TIDE_ERR_BUSY;
+    if (index > group->applied)
+        return TIDE_ERR_BUSY; /* The configurations up to there are not known yet. */
     for (size_t i = 0; i < group->conf_count && group->confs[i].index <= index; i++)
         conf = &group->confs[i];
     if (conf == NULL || tide__group_term_of(group, index) == 0)
@@ -1100,8 +1113,8 @@ static enum tide_err bootstrap_make(const struct tide__members *members, uint64_
     return TIDE_OK;
 }
 
-/* After the term: a log that has entries but no term is corrupt. The entry is committed from the
- * start and will be applied before it is on disk; it is the same on all replicas. */
+/* After the term: a log that has entries but no term is corrupt. To the library the entry is stored
+ * and committed from the start; it is not applied before it is durable. */
 static enum tide_err bootstrap_persist(struct tide__group *group, const struct tide__stored *fresh)
 {
     struct tide__entry entry = {1, TIDE__ENTRY_CHANGE, fresh->marks[0].payload};
@@ -1118,6 +1131,7 @@ static enum tide_err bootstrap_persist(struct tide__group *group, const struct t
     group->cache_first = 1;
     cache_add(group, entry);
     tide__payload_ref(entry.payload);
+    group->bootstrapping = true;
     group->hooks.persist(group->hooks.context, op);
     group->gate = op->seq;
     return TIDE_OK;

@@ -172,6 +172,9 @@ struct tide__group_hooks {
     void (*dead)(void *context, enum tide_err err, const char *reason);
 };
 
+/* Of rules_private.h. */
+#define TIDE__RULES_ALL 4095u
+
 struct tide__group_options {
     struct tide__group_hooks hooks;
     uint32_t id;

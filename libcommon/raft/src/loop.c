@@ -430,7 +430,7 @@ static enum tide_err group_start(struct tide_raft_group *group, const struct tid
                   .dead = hook_dead},
         .id = group->id,
         .replica = REPLICA_ID,
-        .rules = ~0u,
+        .rules = TIDE__RULES_ALL,
         .seed = group->id,
         .epoch = group->life,
         .applied = group->applied,

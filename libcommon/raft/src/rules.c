@@ -72,6 +72,14 @@ void tide__rule_correct_vote_result(const struct tide__group *group, struct tide
         message->term = group->raft.current_term;
 }
 
+void tide__rule_retry_politely(struct tide__group *group)
+{
+    if (!tide__rule(group, TIDE__RULE_RETRY) || group->raft.state != RAFT_CANDIDATE)
+        return;
+    group->raft.candidate_state.disrupt_leader = false;
+    group->raft.candidate_state.in_pre_vote = group->raft.pre_vote;
+}
+
 bool tide__rule_raises_term(const struct tide__group *group)
 {
     const struct raft *raft = &group->raft;

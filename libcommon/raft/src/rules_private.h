@@ -1,5 +1,6 @@
 /* What libraft 0.22.1 needs from outside to be safe and live. Each rule has a bit, so that the
- * simulator can show what goes wrong without it; production has all of them on. */
+ * simulator can show what goes wrong without it; production has all of them on (TIDE__RULES_ALL).
+ */
 #ifndef TIDE_RAFT_RULES_PRIVATE_H
 #define TIDE_RAFT_RULES_PRIVATE_H
 
@@ -36,8 +37,10 @@
 /* Votes are granted whatever our own role says, which may be out of date, and a non-voter forgets a
  * leader it has not heard from for an election timeout. */
 #define TIDE__RULE_ROLE 1024u
-
-#define TIDE__RULES_ALL 2047u
+/* Each further round of an election starts with a pre-vote and disrupts no one. In the library a
+ * server that was once told to take over goes on to raise the term and to unseat leaders in every
+ * round; when it was removed meanwhile, it never wins and never stops. */
+#define TIDE__RULE_RETRY 2048u
 
 static inline bool tide__rule(const struct tide__group *group, unsigned rule)
 {
@@ -55,6 +58,8 @@ bool tide__rule_votes_without_role(struct tide__group *group, const struct tide_
                                    uint64_t now_ms);
 /* About a message that goes out. */
 void tide__rule_correct_vote_result(const struct tide__group *group, struct tide__message *message);
+/* Before the timeout of a candidate. */
+void tide__rule_retry_politely(struct tide__group *group);
 /* A follower that is the only voter must raise its term before it elects itself. */
 bool tide__rule_raises_term(const struct tide__group *group);
 

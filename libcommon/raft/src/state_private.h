@@ -57,6 +57,7 @@ struct tide__group {
     struct tide__snapshot *snapshot; /* The last durable one, or NULL. */
     bool installing;
     bool taking;
+    bool bootstrapping; /* The first entry is not durable yet, though the library thinks so. */
 
     uint64_t gate; /* Messages wait for this operation. */
     struct tide__cut *cuts;
