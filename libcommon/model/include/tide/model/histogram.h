@@ -45,21 +45,34 @@ struct tide_histogram {
     uint32_t custom_count;
 };
 
-/* Checks what a sender may have got wrong: schema, span and bucket counts that agree, bounds that
- * rise, counts that are not negative, buckets that add up to count where that is defined. Errors:
+/* Checks what a sender may have got wrong: schema, span and bucket counts that agree, bucket
+ * indexes in [-2^30, 2^30], bounds that rise, counts that are not negative. That the buckets add up
+ * to count is checked where it is defined, for integers: tide_write_histogram(). Errors:
  * TIDE_ERR_INVALID, diag says what. */
 TIDE_CHECK_RESULT enum tide_err tide_histogram_check(const struct tide_histogram *h,
                                                      struct tide_diag *diag);
 /* Same bits in all that means something. */
 bool tide_histogram_eq(const struct tide_histogram *a, const struct tide_histogram *b);
 bool tide_histogram_is_stale(const struct tide_histogram *h);
+/* Upper bound of the positive bucket with this index; its lower one is that of index - 1. Of
+ * negative buckets the same with the sign turned. CUSTOM: index -1 to custom_count. The bucket that
+ * holds the largest finite numbers ends with the largest of them. Source: as above, "Schema". */
+double tide_histogram_bound(const struct tide_histogram *h, int64_t index);
 
 /* The stored form: compact, self-delimiting, one byte sequence for equal histograms. Layout:
  * docs/format/histogram.md. */
 void tide_histogram_encode(const struct tide_histogram *h, struct tide_buf *out);
-/* Arrays are made in arena. Never trusts a byte. Errors: TIDE_ERR_CORRUPT, TIDE_ERR_NO_MEMORY. */
+/* Arrays are made in arena; NULL: the bytes are checked and stepped over, and the arrays of *out
+ * are not set. Never trusts a byte: what it answers passes tide_histogram_check(), but for the sign
+ * of counts. Errors: TIDE_ERR_CORRUPT, TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err
 tide_histogram_decode(struct tide_reader *r, struct tide_arena *arena, struct tide_histogram *out);
+/* Its first part only, which many histograms share: schema, zero threshold, spans, custom values.
+ * Not for stale markers. Decoding sets the bucket counts, too, and the counts to zero. */
+void tide_histogram_encode_layout(const struct tide_histogram *h, struct tide_buf *out);
+TIDE_CHECK_RESULT enum tide_err tide_histogram_decode_layout(struct tide_reader *r,
+                                                             struct tide_arena *arena,
+                                                             struct tide_histogram *out);
 /* Copies h and its arrays into arena. */
 TIDE_CHECK_RESULT enum tide_err tide_histogram_copy(struct tide_arena *arena,
                                                     const struct tide_histogram *h,
