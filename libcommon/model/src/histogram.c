@@ -9,8 +9,6 @@
 
 /* Far beyond what a double needs (about 2^19 at the finest schema), and sums of them still fit. */
 #define INDEX_MAX (INT64_C(1) << 30)
-/* Integers of up to this size are exact in a double. */
-#define INTEGER_MAX (UINT64_C(1) << 53)
 
 enum flag {
     FLAG_RESET = 3, /* Two bits: enum tide_counter_reset. */
@@ -286,16 +284,16 @@ void tide_histogram_encode_layout(const struct tide_histogram *h, struct tide_bu
         put_spans(h->negative_spans, h->negative_span_count, out);
 }
 
-/* Whether the bits are those of an integer from 0 to INTEGER_MAX; -0 is none. */
-static bool is_integer(double v)
+bool tide_histogram_is_integer(double count)
 {
-    return v >= 0 && v <= (double)INTEGER_MAX && same_bits((double)(uint64_t)v, v);
+    return count >= 0 && count <= (double)TIDE_HISTOGRAM_INTEGER_MAX &&
+           same_bits((double)(uint64_t)count, count);
 }
 
 static bool are_integers(const double *values, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (!is_integer(values[i]))
+        if (!tide_histogram_is_integer(values[i]))
             return false;
     return true;
 }
@@ -318,7 +316,8 @@ void tide_histogram_encode(const struct tide_histogram *h, struct tide_buf *out)
         tide_buf_byte(out, FLAG_STALE);
         return;
     }
-    integers = is_integer(h->count) && (is_custom(h) || is_integer(h->zero_count)) &&
+    integers = tide_histogram_is_integer(h->count) &&
+               (is_custom(h) || tide_histogram_is_integer(h->zero_count)) &&
                are_integers(h->positive, h->positive_count) &&
                (is_custom(h) || are_integers(h->negative, h->negative_count));
     tide_buf_byte(out, (uint8_t)((unsigned)h->reset | (integers ? FLAG_INTEGERS : 0u)));
@@ -470,7 +469,7 @@ static enum tide_err read_count(struct tide_reader *r, bool integers, double *ou
     err = tide_reader_uvarint(r, &v);
     if (err != TIDE_OK)
         return err;
-    if (v > INTEGER_MAX)
+    if (v > TIDE_HISTOGRAM_INTEGER_MAX)
         return TIDE_ERR_CORRUPT;
     *out = (double)v;
     return TIDE_OK;

@@ -11,6 +11,8 @@
 #define TIDE_HISTOGRAM_SCHEMA_CUSTOM (-53)
 /* Buckets of one histogram, positive and negative together, gaps of spans not counted. */
 #define TIDE_HISTOGRAM_BUCKETS_MAX 10000u
+/* Integers of up to this size are exact in a double. */
+#define TIDE_HISTOGRAM_INTEGER_MAX (UINT64_C(1) << 53)
 
 enum tide_counter_reset {
     TIDE_RESET_UNKNOWN,
@@ -54,6 +56,8 @@ TIDE_CHECK_RESULT enum tide_err tide_histogram_check(const struct tide_histogram
 /* Same bits in all that means something. */
 bool tide_histogram_eq(const struct tide_histogram *a, const struct tide_histogram *b);
 bool tide_histogram_is_stale(const struct tide_histogram *h);
+/* Whether the bits are those of an integer from 0 to TIDE_HISTOGRAM_INTEGER_MAX; -0 is none. */
+bool tide_histogram_is_integer(double count);
 /* Upper bound of the positive bucket with this index; its lower one is that of index - 1. Of
  * negative buckets the same with the sign turned. CUSTOM: index -1 to custom_count. The bucket that
  * holds the largest finite numbers ends with the largest of them. Source: as above, "Schema". */
