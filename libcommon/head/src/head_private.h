@@ -22,14 +22,15 @@
 #define TIDE__MISFITS_TIMED 6u
 
 enum tide__record_flags {
-    TIDE__LIVE = 1,  /* The series is in the index. */
-    TIDE__TIMED = 2, /* The open chunk is timed: column is a clock. */
-    TIDE__LATE = 4,  /* It has an entry in the late table. */
+    TIDE__LIVE = 1,       /* The series is in the index. */
+    TIDE__TIMED = 2,      /* The open chunk is timed: column is a clock. */
+    TIDE__LATE = 4,       /* It has an entry in the late table. */
     TIDE__HISTOGRAMS = 8, /* It has an entry in the table of histograms. */
 };
 
 /* The hot state of a series. open.owner holds the flags. A live series without an open chunk has no
- * float samples at all: a chunk is sealed only when the sample that starts the next one is there. */
+ * float samples at all: a chunk is sealed only when the sample that starts the next one is there.
+ */
 struct tide__record {
     struct tide_chunk_open open;
     uint32_t column; /* Of the open chunk; or a clock. */

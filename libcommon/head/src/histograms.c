@@ -42,8 +42,7 @@ static enum tide_err encode_run(const struct run *run, size_t low, size_t high,
                                 struct tide_histogram_chunk *out)
 {
     for (size_t i = low; i < high; i++) {
-        enum tide_err err =
-            tide_histogram_chunk_append(out, run->times_ms[i], &run->histograms[i]);
+        enum tide_err err = tide_histogram_chunk_append(out, run->times_ms[i], &run->histograms[i]);
 
         if (err != TIDE_OK) {
             tide_histogram_chunk_deinit(out);
@@ -217,8 +216,7 @@ static enum tide_err insert(struct tide_head *head, struct tide__histograms *ser
         return err;
     at = position(&run, ts_ms);
     if (at < count && run.times_ms[at] == ts_ms) {
-        *outcome =
-            tide_histogram_eq(&run.histograms[at], h) ? TIDE__THERE : TIDE__CONFLICT;
+        *outcome = tide_histogram_eq(&run.histograms[at], h) ? TIDE__THERE : TIDE__CONFLICT;
         return TIDE_OK;
     }
     memmove(&run.times_ms[at + 1], &run.times_ms[at], (count - at) * sizeof(*run.times_ms));
@@ -248,8 +246,8 @@ static enum tide_err append_one(struct tide_head *head, uint32_t ref, struct tid
         return err;
     if (series->open.count > 0 && ts_ms <= series->open.last_ms)
         return insert(head, series, ts_ms, h, arena, outcome);
-    if (series->open.count > 0 && tide__partition_start(head, series->open.last_ms) !=
-                                      tide__partition_start(head, ts_ms))
+    if (series->open.count > 0 &&
+        tide__partition_start(head, series->open.last_ms) != tide__partition_start(head, ts_ms))
         err = tide__histograms_seal(table, series);
     if (err == TIDE_OK)
         err = tide__histograms_add(table, series, ts_ms, h);
@@ -355,8 +353,7 @@ enum tide_err tide__histograms_truncate(struct tide_head *head, int64_t cut_ms)
         for (uint32_t i = 0; i < TIDE__HISTOGRAM_PAGE && table->pages[page] != NULL; i++) {
             uint32_t ref = (uint32_t)page * TIDE__HISTOGRAM_PAGE + i;
             struct tide__histograms *series = table->pages[page]->items[i];
-            enum tide_err err =
-                series == NULL ? TIDE_OK : truncate_one(head, ref, series, cut_ms);
+            enum tide_err err = series == NULL ? TIDE_OK : truncate_one(head, ref, series, cut_ms);
 
             if (err != TIDE_OK)
                 return err;

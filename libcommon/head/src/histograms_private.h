@@ -1,7 +1,7 @@
 /* Native histograms of a head, beside the float samples: chunks of at most HISTOGRAM_SAMPLES, in
  * time order and apart from each other, each within one time partition. The last one of a series is
- * open. Only series that have some are in the table; a series may have floats too, but never both at
- * one timestamp. */
+ * open. Only series that have some are in the table; a series may have floats too, but never both
+ * at one timestamp. */
 #ifndef TIDE_HEAD_HISTOGRAMS_PRIVATE_H
 #define TIDE_HEAD_HISTOGRAMS_PRIVATE_H
 
@@ -70,7 +70,8 @@ TIDE_CHECK_RESULT enum tide_err tide__histograms_get(struct tide__histogram_tabl
 void tide__histograms_remove(struct tide__histogram_table *table, uint32_t ref);
 /* A sealed chunk of what an open one holds; NULL: no memory. */
 struct tide__histogram_chunk *tide__histogram_chunk_new(const struct tide_histogram_chunk *open);
-/* Puts a sealed chunk at this place. Errors: TIDE_ERR_NO_MEMORY, the chunk is still the caller's. */
+/* Puts a sealed chunk at this place. Errors: TIDE_ERR_NO_MEMORY, the chunk is still the caller's.
+ */
 TIDE_CHECK_RESULT enum tide_err tide__histograms_insert(struct tide__histogram_table *table,
                                                         struct tide__histograms *series, size_t at,
                                                         struct tide__histogram_chunk *chunk);
@@ -83,10 +84,11 @@ void tide__histograms_set_open(struct tide__histogram_table *table, struct tide_
 /* Seals the open chunk. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__histograms_seal(struct tide__histogram_table *table,
                                                       struct tide__histograms *series);
-/* Appends to the open chunk, which is sealed before if it has enough. Errors: TIDE_ERR_NO_MEMORY. */
+/* Appends to the open chunk, which is sealed before if it has enough. Errors: TIDE_ERR_NO_MEMORY.
+ */
 TIDE_CHECK_RESULT enum tide_err tide__histograms_add(struct tide__histogram_table *table,
-                                                     struct tide__histograms *series,
-                                                     int64_t ts_ms, const struct tide_histogram *h);
+                                                     struct tide__histograms *series, int64_t ts_ms,
+                                                     const struct tide_histogram *h);
 void tide__histograms_deinit(struct tide__histogram_table *table);
 
 #endif

@@ -387,8 +387,8 @@ enum tide_err tide__late_truncate(struct tide_head *head, int64_t cut_ms)
     return TIDE_OK;
 }
 
-enum tide_err tide__sample_there(struct tide_head *head, uint32_t ref,
-                                 const struct tide__record *r, int64_t ts_ms, bool *there)
+enum tide_err tide__sample_there(struct tide_head *head, uint32_t ref, const struct tide__record *r,
+                                 int64_t ts_ms, bool *there)
 {
     struct lookup lookup = {0};
     int64_t last_ms;

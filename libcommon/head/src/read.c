@@ -56,7 +56,7 @@ struct plan {
     size_t histogram_high;
     uint32_t histogram_samples; /* In them. */
     uint64_t histogram_bytes;   /* To decode them into. */
-    uint32_t piece;               /* The first of its pieces, which run from new to old. */
+    uint32_t piece;             /* The first of its pieces, which run from new to old. */
     uint32_t piece_count;
     uint32_t samples; /* At most, histograms included. */
     bool has_own_times;

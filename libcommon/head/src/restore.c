@@ -415,8 +415,8 @@ static enum tide_err read_late(struct input *in, struct tide_reader *r)
 
 /* ---- Histograms ---- */
 
-/* Decodes a chunk and makes it the open one: what reads and appends rely on is made anew rather than
- * believed. */
+/* Decodes a chunk and makes it the open one: what reads and appends rely on is made anew rather
+ * than believed. */
 static enum tide_err read_histogram_chunk(struct input *in, struct tide_reader *r,
                                           struct tide__histograms *series)
 {
