@@ -1,4 +1,5 @@
 #include "eval_private.h"
+#include "hist_private.h"
 #include "stream_private.h"
 
 #include "tide/base/assert.h"
@@ -299,6 +300,7 @@ static enum tide_err answer_rows(struct engine_result *result, bool sorted)
             .labels = m->rows[i].labels,
             .times_ms = eval->grid->times_ms,
             .values = m->rows[i].values,
+            .histograms = m->rows[i].histograms,
             .present = m->rows[i].present,
             .count = m->step_count,
         };
@@ -349,6 +351,13 @@ static enum tide_err answer_scalar(struct engine_result *result)
     return TIDE_OK;
 }
 
+static bool is_stale_sample(const struct tide_series_samples *samples, size_t i)
+{
+    const struct tide_histogram *h = samples->histograms == NULL ? NULL : samples->histograms[i];
+
+    return h == NULL ? tide_value_is_stale(samples->values[i]) : tide__hist_is_stale(h);
+}
+
 /* `up[5m]`: the samples themselves. */
 static enum tide_err answer_samples(struct engine_result *result, const struct tide_expr *range)
 {
@@ -385,12 +394,13 @@ static enum tide_err answer_samples(struct engine_result *result, const struct t
             return tide__eval_no_memory(eval);
         memset(present, 0, (words + 1) * sizeof(*present));
         for (size_t s = 0; s < samples->count; s++)
-            if (!tide_value_is_stale(samples->values[s]))
+            if (!is_stale_sample(samples, s))
                 tide__bit_set(present, s);
         if (!tide__any_present(present, words))
             continue;
         series[kept] = (struct tide_result_series){.times_ms = samples->times_ms,
                                                    .values = samples->values,
+                                                   .histograms = samples->histograms,
                                                    .present = present,
                                                    .count = samples->count};
         err = set->ops->labels(set, i, eval->arena, &series[kept++].labels);

@@ -107,6 +107,13 @@ TIDE_CHECK_RESULT enum tide_err tide__matrix_merge_same(struct tide__matrix *m,
                                                         const char *conflict);
 /* A matrix that may be changed: m itself, or a copy when m is cached. Takes m. */
 TIDE_CHECK_RESULT enum tide_err tide__matrix_own(struct tide__matrix *m, struct tide__matrix **out);
+/* Gives row copies of the histograms at the steps where it has points, in arena. */
+TIDE_CHECK_RESULT enum tide_err tide__row_keep(struct tide__row *row,
+                                               const struct tide_histogram *const *histograms,
+                                               size_t step_count, struct tide_arena *arena);
+/* Takes the points that are histograms away; true when there was one. The row's own presence words
+ * are changed. */
+bool tide__row_drop_histograms(struct tide__row *row, size_t step_count);
 /* Removes rows without a point. */
 void tide__matrix_compact(struct tide__matrix *m);
 /* Sorted distinct copy of names, in the eval's arena. */
