@@ -23,16 +23,6 @@ raft_installed() {
     installed libraft-dev && case "$(dpkg-query -W -f '${Version}' libraft-dev)" in "$raft_version".*) ;; *) false ;; esac
 }
 
-# The URI and suite settings of the main Debian archive, from either format of apt's source lists.
-debian_mirror() {
-    cat /etc/apt/sources.list.d/*.sources 2>/dev/null | awk '
-        $1 == "URIs:" { uri = $2 } $1 == "Suites:" && $2 == "bookworm" { suite = 1 }
-        /^[[:space:]]*$/ { if (suite && uri != "") { print uri; exit } uri = ""; suite = 0 }
-        END { if (suite && uri != "") print uri }' | head -n 1 | grep . && return
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | awk '
-        $1 == "deb" { for (i = 2; i < NF; i++) if ($i ~ /:\/\// && $(i + 1) == "bookworm") { print $i; exit } }' | grep .
-}
-
 missing=""
 for package in $packages; do
     installed "$package" || missing="$missing $package"
@@ -52,7 +42,7 @@ if [ ! -e "$policy" ]; then
 fi
 
 if ! raft_installed; then
-    mirror=$(debian_mirror) || { echo "install-deps: no Debian 12 mirror in apt's sources" >&2; exit 1; }
+    mirror=$("$(dirname "$0")/debian-mirror.sh") || { echo "install-deps: no Debian 12 mirror in apt's sources" >&2; exit 1; }
     list=/etc/apt/sources.list.d/tidemark-backports.list
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     echo "deb [signed-by=$keyring] $mirror bookworm-backports main" | as_root tee "$list" >/dev/null

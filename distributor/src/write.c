@@ -34,6 +34,10 @@ void tide__write_metrics_register(void)
         tide_metric_register(all[i]);
 }
 
+/* What all pushes of one request may take, encoded. A remote_write 2.0 body names texts by number,
+ * so that a few bytes of it may stand for many thousands. */
+#define STAGED_BYTES_MAX ((size_t)4 * TIDE_PUSH_BYTES_MAX)
+
 /* The push of one request to one shard. */
 struct shard_push {
     struct write_request *request;
@@ -70,6 +74,7 @@ struct write_request {
 
     uint64_t series_refused; /* Their labels are bad, or they hold what is not stored. */
     struct tide_diag diag;   /* Of the first bad series, or of what ended the request. */
+    size_t staged_bytes;     /* Labels, exemplars and metadata staged in this pass. */
     uint32_t push_count;
     struct shard_push *pushes;
 };
@@ -153,6 +158,7 @@ static enum tide_err locate(struct write_request *request, struct write_scratch 
     struct tide_hash128 key, identity;
     struct tide_labels labels;
     struct shard_stage *stage;
+    size_t before;
     enum tide_err err;
 
     if (item->wire_labels.len > 0) {
@@ -171,9 +177,22 @@ static enum tide_err locate(struct write_request *request, struct write_scratch 
     }
     *shard = tide_shard_of(identity, distributor->options.sink->shard_count);
     stage = &scratch->stages[*shard];
+    before = stage->builder.series.len;
     *ref = TIDE_PUSH_NEW | tide_push_add_series(&stage->builder, identity, labels);
+    request->staged_bytes += stage->builder.series.len - before;
     tide_buf_add(&stage->keys, &key, sizeof(key));
     return TIDE_OK;
+}
+
+/* After each addition, so that what does not fit is refused before memory was spent on it. */
+static enum tide_err check_fits(struct write_request *request, const struct shard_stage *stage)
+{
+    if (tide_push_builder_fits(&stage->builder) && request->staged_bytes <= STAGED_BYTES_MAX)
+        return TIDE_OK;
+    request->diag.text[0] = '\0';
+    return tide_diag_err(&request->diag, TIDE_ERR_TOO_LARGE,
+                         "the labels, samples, exemplars and metadata of this request take more "
+                         "than a shard accepts at once: send fewer in one request");
 }
 
 static void refuse_series(struct write_request *request, const struct tide_write_item *item,
@@ -211,6 +230,7 @@ static enum tide_err stage_histograms(struct write_request *request, struct writ
     for (size_t i = 0; i < item->histogram_count; i++) {
         struct tide_diag diag = {{0}};
         struct tide_histogram histogram;
+        size_t before;
         int64_t ts_ms;
         enum tide_err err =
             tide_write_histogram(scratch->scanner, item, i, &ts_ms, &histogram, &diag);
@@ -221,10 +241,35 @@ static enum tide_err stage_histograms(struct write_request *request, struct writ
         }
         if (err != TIDE_OK)
             return err;
+        before = stage->builder.histograms.len;
         tide_push_add_histogram(&stage->builder, ref, ts_ms, &histogram);
         tide_buf_add(&stage->histogram_items, &item->index, sizeof(item->index));
+        request->staged_bytes += stage->builder.histograms.len - before;
+        err = check_fits(request, stage);
+        if (err != TIDE_OK)
+            return err;
     }
     return TIDE_OK;
+}
+
+static enum tide_err stage_exemplar(struct write_request *request, struct write_scratch *scratch,
+                                    const struct tide_write_item *item, size_t k,
+                                    struct shard_stage *stage, uint32_t ref)
+{
+    const size_t before = stage->builder.exemplars.len;
+    struct tide_diag diag = {{0}};
+    struct tide_exemplar exemplar;
+    enum tide_err err = tide_write_exemplar(scratch->scanner, item, k, &exemplar, &diag);
+
+    if (err == TIDE_ERR_INVALID) {
+        tide_diag_set(&request->diag, "%s", diag.text);
+        return TIDE_OK;
+    }
+    if (err != TIDE_OK)
+        return err;
+    tide_push_add_exemplar(&stage->builder, ref, &exemplar);
+    request->staged_bytes += stage->builder.exemplars.len - before;
+    return check_fits(request, stage);
 }
 
 static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
@@ -246,32 +291,29 @@ static enum tide_err stage_series(struct write_request *request, struct write_sc
         tide_push_add_sample(&stage->builder, ref, item->samples[i].ts_ms, item->samples[i].bits);
         tide_buf_add(&stage->items, &item->index, sizeof(item->index));
     }
-    for (size_t i = 0; i < item->exemplar_count; i++) {
-        struct tide_exemplar exemplar;
-
-        err = tide_write_exemplar(scratch->scanner, item, i, &exemplar, &diag);
-        if (err == TIDE_OK)
-            tide_push_add_exemplar(&stage->builder, ref, &exemplar);
-        else if (err != TIDE_ERR_INVALID)
-            return err;
-        else
-            tide_diag_set(&request->diag, "%s", diag.text);
-    }
-    return item->histogram_count > 0 ? stage_histograms(request, scratch, item, shard, ref)
-                                     : TIDE_OK;
+    err = check_fits(request, stage);
+    for (size_t i = 0; err == TIDE_OK && i < item->exemplar_count; i++)
+        err = stage_exemplar(request, scratch, item, i, stage, ref);
+    if (err == TIDE_OK && item->histogram_count > 0)
+        err = stage_histograms(request, scratch, item, shard, ref);
+    return err;
 }
 
 /* Metadata belongs to a metric, not to a series; one shard, found by the name, keeps it. */
-static void stage_metadata(struct write_request *request, struct write_scratch *scratch,
-                           const struct tide_metadata *metadata)
+static enum tide_err stage_metadata(struct write_request *request, struct write_scratch *scratch,
+                                    const struct tide_metadata *metadata)
 {
     const struct tide_label pair = {TIDE_SLICE(TIDE_LABEL_METRIC), metadata->metric};
     const struct tide_distributor *distributor = request->distributor;
     struct tide_hash128 identity = tide_labels_identity(
         request->tenant, (struct tide_labels){&pair, 1}, distributor->options.identity_seed);
     uint32_t shard = tide_shard_of(identity, distributor->options.sink->shard_count);
+    struct shard_stage *stage = &scratch->stages[shard];
+    const size_t before = stage->builder.metadata.len;
 
-    tide_push_add_metadata(&scratch->stages[shard].builder, metadata);
+    tide_push_add_metadata(&stage->builder, metadata);
+    request->staged_bytes += stage->builder.metadata.len - before;
+    return check_fits(request, stage);
 }
 
 static void stages_reset(struct write_request *request, struct write_scratch *scratch)
@@ -306,16 +348,18 @@ static enum tide_err stage_body(struct write_request *request, struct write_scra
     struct tide_write_item item;
     enum tide_err err = body_open(request, scratch);
 
+    request->staged_bytes = 0;
     if (err != TIDE_OK)
         return err;
     tide__ref_cache_begin(request->distributor->cache);
     while ((err = tide_write_next(scratch->scanner, &item, &diag)) == TIDE_OK) {
         if (item.kind == TIDE_WRITE_SERIES)
             err = stage_series(request, scratch, &item, wire_seed);
+        if (err == TIDE_OK && (item.kind == TIDE_WRITE_METADATA || item.has_metadata) &&
+            item.metadata.metric.len > 0)
+            err = stage_metadata(request, scratch, &item.metadata);
         if (err != TIDE_OK)
             break;
-        if ((item.kind == TIDE_WRITE_METADATA || item.has_metadata) && item.metadata.metric.len > 0)
-            stage_metadata(request, scratch, &item.metadata);
     }
     tide__ref_cache_end(request->distributor->cache);
     if (err == TIDE_END)
@@ -474,6 +518,11 @@ static void finish(struct write_request *request)
 {
     const bool again = request->reference_lost && !request->with_labels;
 
+    /* Limits of series refuse samples; what refuses a whole push is this one. */
+    if (request->err == TIDE_ERR_LIMIT) {
+        request->diag.text[0] = '\0';
+        tide_diag_set(&request->diag, "no more tenants are accepted (limits.tenants_max)");
+    }
     if (request->err != TIDE_OK)
         answer_err(request, request->err);
     else if (again || request->first_refused != UINT32_MAX)
@@ -507,7 +556,10 @@ static void name_refused(struct write_request *request)
     tide_diag_set(&request->diag, "%llu of %llu samples refused; first in series %u %.*s: %s",
                   (unsigned long long)request->samples_refused, (unsigned long long)samples,
                   request->first_refused, (int)(name.len > 300 ? 300 : name.len),
-                  (const char *)name.ptr, tide_err_text(request->refused_why));
+                  (const char *)name.ptr,
+                  request->refused_why == TIDE_ERR_LIMIT
+                      ? "no more series are accepted (limits.series_per_tenant_max)"
+                      : tide_err_text(request->refused_why));
     tide_buf_deinit(&name);
     if (scratch != NULL)
         tide__scratch_give(request->distributor, scratch);

@@ -27,7 +27,7 @@ TIDE_HISTOGRAM_SECONDS(checkpoint_seconds, "tide_ingester_checkpoint_seconds", "
                        "How long a checkpoint took.");
 
 #define MAGIC "TIDECKPT"
-#define VERSION 1u
+#define VERSION 2u
 #define MANIFEST_VERSION 1u
 
 void tide__checkpoint_metrics_register(void)
@@ -52,6 +52,7 @@ struct frozen_shard {
     size_t count;
     uint64_t index;
     int64_t now_ms, truncated_ms;
+    struct shard_rules rules;
     enum tide_err err;
 };
 
@@ -90,6 +91,7 @@ static void freeze(void *context, uint64_t applied)
     frozen->index = applied;
     frozen->now_ms = shard->now_ms;
     frozen->truncated_ms = shard->truncated_ms;
+    frozen->rules = shard->rules;
     frozen->tenants = tide_mem_array(shard->tenant_count, sizeof(*frozen->tenants));
     if (frozen->tenants == NULL)
         frozen->err = TIDE_ERR_NO_MEMORY;
@@ -148,6 +150,7 @@ static enum tide_err write_file(const struct frozen_shard *frozen, struct tide_f
     tide_buf_u64(&header, frozen->index);
     tide_buf_u64(&header, (uint64_t)frozen->now_ms);
     tide_buf_u64(&header, (uint64_t)frozen->truncated_ms);
+    tide__rules_write(&frozen->rules, &header);
     tide_buf_uvarint(&header, frozen->count);
     err = tide_buf_ok(&header);
     if (err == TIDE_OK)
@@ -245,7 +248,7 @@ enum tide_err tide__checkpoint_take(struct shard *shard, struct tide_diag *diag)
 static enum tide_err restore_tenant(struct shard *shard, struct tide_reader *r,
                                     struct tide_diag *diag)
 {
-    const struct tide_head_options head_options = tide__shard_head_options(shard->ingester);
+    const struct tide_head_options head_options = tide__shard_head_options(shard);
     struct tide_slice name, exemplars, metadata;
     struct tide_head *head;
     struct tenant *tenant;
@@ -298,6 +301,8 @@ static enum tide_err restore_file(struct shard *shard, uint64_t index, struct ti
         err = tide_reader_u64(&r, &now_ms);
     if (err == TIDE_OK)
         err = tide_reader_u64(&r, &truncated_ms);
+    if (err == TIDE_OK)
+        err = tide__rules_read(&r, &shard->rules);
     if (err == TIDE_OK)
         err = tide_reader_count(&r, 1, &tenant_count);
     if (err == TIDE_OK && (id != shard->id || file_index != index))

@@ -13,6 +13,7 @@
 /* A shard that replays a long log may take this long before it answers. */
 #define READY_TIMEOUT_MS 600000
 #define CHECKPOINT_POLL_MS 500
+#define TICK_MS 60000
 #define SHARDS_MAX 1024u
 
 /* ---- The store file: what may never change about a data directory ---- */
@@ -82,11 +83,15 @@ static enum tide_err store_open(struct tide_ingester *ingester, struct tide_diag
 {
     struct tide_buf text = {0};
     struct tide_diag missing = {{0}};
-    char path[4096];
+    char path[4096], log_path[4096];
     enum tide_err err;
 
     snprintf(path, sizeof(path), "%s/store", ingester->data_dir);
+    snprintf(log_path, sizeof(log_path), "%s/log", ingester->data_dir);
     err = tide_file_read(path, STORE_FILE_BYTES_MAX, &text, &missing);
+    /* With another seed no series would be found again. The file is made before the log is. */
+    if (err == TIDE_ERR_NOT_FOUND && access(log_path, F_OK) == 0)
+        err = TIDE_ERR_CORRUPT;
     if (err == TIDE_ERR_NOT_FOUND)
         return store_make(path, ingester->options.shard_count, &ingester->identity_seed, diag);
     if (err != TIDE_OK) {
@@ -209,13 +214,54 @@ enum tide_err tide_ingester_checkpoint(struct tide_ingester *ingester, struct ti
     return err;
 }
 
-static void *checkpoint_main(void *context)
+static void tick_done(void *context, const struct tide_push_result *result)
+{
+    (void)context;
+    (void)result; /* The next one comes. */
+}
+
+/* Tells every shard the time, by a push that holds nothing else. Retention goes by the clock in the
+ * log: without this it would stand still where nobody writes, and for ever once memory is so full
+ * that writes are refused. */
+static void tick(struct tide_ingester *ingester)
+{
+    const struct tide_push_builder nothing = {.series_count = 0};
+
+    for (uint32_t i = 0; i < ingester->options.shard_count; i++) {
+        struct tide_buf bytes = {0};
+
+        if (tide_push_encode(&nothing, (struct tide_slice){NULL, 0}, tide_clock_wall_ms(),
+                             &bytes) == TIDE_OK)
+            tide__shard_push(ingester, i, &bytes, tick_done, NULL);
+        tide_buf_deinit(&bytes);
+    }
+}
+
+/* What the log would not take when it was opened, on a full disk perhaps. */
+static void retry_rules(struct tide_ingester *ingester)
+{
+    for (uint32_t i = 0; i < ingester->options.shard_count; i++) {
+        struct shard *shard = &ingester->shards[i];
+
+        if (atomic_load_explicit(&shard->rules_failed, memory_order_relaxed))
+            tide__shard_rules_propose(shard);
+    }
+}
+
+static void *background_main(void *context)
 {
     struct tide_ingester *ingester = context;
+    int64_t tick_mono_ms = tide_clock_mono_ms();
 
     pthread_mutex_lock(&ingester->lock);
     while (!ingester->stopping) {
         struct timespec until;
+
+        retry_rules(ingester);
+        if (ingester->options.retention_ms > 0 && tide_clock_mono_ms() >= tick_mono_ms) {
+            tick(ingester);
+            tick_mono_ms += TICK_MS;
+        }
 
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_nsec += CHECKPOINT_POLL_MS * 1000000L;
@@ -332,12 +378,16 @@ static enum tide_err open_all(struct tide_ingester *ingester, struct tide_diag *
         err = shards_open(ingester, diag);
     if (err != TIDE_OK)
         return err;
+    for (uint32_t i = 0; i < options->shard_count; i++) {
+        if (tide__shard_rules_differ(&ingester->shards[i]))
+            tide__shard_rules_propose(&ingester->shards[i]);
+    }
     tide__shard_metrics_register();
     tide__checkpoint_metrics_register();
     tide_metrics_collector_add(collect, ingester);
-    ingester->checkpoint_thread_runs =
-        pthread_create(&ingester->checkpoint_thread, NULL, checkpoint_main, ingester) == 0;
-    return ingester->checkpoint_thread_runs ? TIDE_OK : TIDE_ERR_NO_MEMORY;
+    ingester->background_runs =
+        pthread_create(&ingester->background, NULL, background_main, ingester) == 0;
+    return ingester->background_runs ? TIDE_OK : TIDE_ERR_NO_MEMORY;
 }
 
 enum tide_err tide_ingester_open(const struct tide_ingester_options *options,
@@ -385,8 +435,8 @@ void tide_ingester_close(struct tide_ingester *ingester)
     ingester->stopping = true;
     pthread_cond_signal(&ingester->wake);
     pthread_mutex_unlock(&ingester->lock);
-    if (ingester->checkpoint_thread_runs)
-        pthread_join(ingester->checkpoint_thread, NULL);
+    if (ingester->background_runs)
+        pthread_join(ingester->background, NULL);
     /* Without this checkpoint the next start replays the log instead: nothing is lost. */
     if (tide_raft_node_health(ingester->node) == TIDE_OK &&
         tide_ingester_checkpoint(ingester, NULL) != TIDE_OK)

@@ -11,6 +11,7 @@
 #include "tide/raft/node.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* What one shard holds of one tenant. Made when the log first mentions it; lives as long as the
  * shard. */
@@ -23,6 +24,15 @@ struct tenant {
 };
 
 #define TENANT_BUCKETS 256u
+
+/* What decides about a push beside the push itself. It stands in the log, where it changes, and in
+ * checkpoints: so a replay decides as the first time did, whatever the options are by then. Series
+ * are numbered as they are made, and the log goes by these numbers. */
+struct shard_rules {
+    int64_t retention_ms; /* 0: none. */
+    uint32_t tenants_max;
+    uint32_t series_max; /* Of one tenant in this shard. */
+};
 
 struct shard {
     struct tide_ingester *ingester;
@@ -38,8 +48,11 @@ struct shard {
     struct tide_buf refs;     /* uint32_t */
     struct tide_buf new_refs; /* uint32_t */
     struct tide_head_rejects rejects;
+    struct shard_rules rules;
     int64_t now_ms;       /* Newest sender's clock in the log. */
     int64_t truncated_ms; /* Everything before it has been dropped. */
+
+    _Atomic bool rules_failed; /* The options' rules did not get into the log. Relaxed: a wish. */
 
     /* The checkpointing thread's own. */
     uint64_t checkpoint_bytes; /* Size of the last file. */
@@ -60,8 +73,8 @@ struct tide_ingester {
     bool stopping;
 
     pthread_cond_t wake;
-    pthread_t checkpoint_thread;
-    bool checkpoint_thread_runs;
+    pthread_t background; /* Checkpoints that are due, and the time where nobody tells it. */
+    bool background_runs;
 };
 
 /* ---- shard.c ---- */
@@ -77,7 +90,14 @@ struct tenant *tide__shard_tenant(struct shard *shard, struct tide_slice name);
  * makes an empty one; else it is taken over on TIDE_OK. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name,
                                                        struct tide_head *head, struct tenant **out);
-struct tide_head_options tide__shard_head_options(const struct tide_ingester *ingester);
+struct tide_head_options tide__shard_head_options(const struct shard *shard);
+/* Whether the options ask for other rules than those in force. Only before anything is pushed. */
+bool tide__shard_rules_differ(const struct shard *shard);
+/* Puts the options' rules into the log: what is pushed later is decided by them. */
+void tide__shard_rules_propose(struct shard *shard);
+/* Decodes what tide__rules_write() wrote. Errors: TIDE_ERR_CORRUPT. */
+TIDE_CHECK_RESULT enum tide_err tide__rules_read(struct tide_reader *r, struct shard_rules *out);
+void tide__rules_write(const struct shard_rules *rules, struct tide_buf *out);
 /* Exposes what shard.c counts before there is anything to count. */
 void tide__shard_metrics_register(void);
 /* Implements tide_push_sink.push; context is the ingester. */

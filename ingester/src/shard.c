@@ -15,9 +15,8 @@ TIDE_COUNTER(applied_pushes, "tide_ingester_pushes_applied_total", "",
 TIDE_COUNTER(labelled_series, "tide_ingester_series_with_labels_total", "",
              "Series of pushes that came with labels: made, or found by their identity.");
 
-/* Largest decoded push: its columns once more, with the labels and exemplars unpacked beside them.
- */
-#define APPLY_ARENA_BYTES_MAX ((size_t)4 * TIDE_PUSH_BYTES_MAX)
+/* Enough to decode any push that a distributor can make. */
+#define APPLY_ARENA_BYTES_MAX (2 * TIDE_PUSH_DECODED_BYTES_MAX)
 
 /* Samples are dropped in steps of this, so that retention costs nothing between them. */
 #define TRUNCATE_STEP_MS 600000
@@ -36,24 +35,118 @@ struct push_token {
     void *context;
 };
 
-struct tide_head_options tide__shard_head_options(const struct tide_ingester *ingester)
+/* ---- Rules ---- */
+
+/* The first byte of an item that holds rules; pushes begin with their version. */
+#define ITEM_RULES 0x80
+
+void tide__rules_write(const struct shard_rules *rules, struct tide_buf *out)
+{
+    tide_buf_varint(out, rules->retention_ms);
+    tide_buf_u32(out, rules->tenants_max);
+    tide_buf_u32(out, rules->series_max);
+}
+
+enum tide_err tide__rules_read(struct tide_reader *r, struct shard_rules *out)
+{
+    struct shard_rules rules;
+    enum tide_err err = tide_reader_varint(r, &rules.retention_ms);
+
+    if (err == TIDE_OK)
+        err = tide_reader_u32(r, &rules.tenants_max);
+    if (err == TIDE_OK)
+        err = tide_reader_u32(r, &rules.series_max);
+    if (err == TIDE_OK && rules.retention_ms < 0)
+        err = TIDE_ERR_CORRUPT;
+    if (err == TIDE_OK)
+        *out = rules;
+    return err;
+}
+
+/* What the options ask for. */
+static struct shard_rules rules_wanted(const struct tide_ingester *ingester)
+{
+    const struct tide_ingester_options *options = &ingester->options;
+    struct shard_rules rules = {.retention_ms = options->retention_ms,
+                                .tenants_max = options->tenants_max,
+                                .series_max = tide_head_options_default.series_max};
+
+    if (options->series_per_tenant_max > 0) {
+        /* Hashing spreads series evenly but not exactly: an eighth more for each shard. */
+        uint64_t max = options->series_per_tenant_max / options->shard_count;
+
+        max += max / 8 + 1;
+        rules.series_max = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
+    }
+    return rules;
+}
+
+static void rules_done(void *context, const struct tide_push_result *result)
+{
+    struct shard *shard = context;
+
+    if (result->err != TIDE_OK)
+        atomic_store_explicit(&shard->rules_failed, true, memory_order_relaxed);
+}
+
+void tide__shard_rules_propose(struct shard *shard)
+{
+    const struct shard_rules rules = rules_wanted(shard->ingester);
+    struct tide_buf item = {0};
+
+    atomic_store_explicit(&shard->rules_failed, false, memory_order_relaxed);
+    tide_buf_byte(&item, ITEM_RULES);
+    tide__rules_write(&rules, &item);
+    if (tide_buf_ok(&item) == TIDE_OK)
+        tide__shard_push(shard->ingester, shard->id, &item, rules_done, shard);
+    else
+        atomic_store_explicit(&shard->rules_failed, true, memory_order_relaxed);
+    tide_buf_deinit(&item);
+}
+
+bool tide__shard_rules_differ(const struct shard *shard)
+{
+    const struct shard_rules wanted = rules_wanted(shard->ingester);
+
+    return wanted.retention_ms != shard->rules.retention_ms ||
+           wanted.tenants_max != shard->rules.tenants_max ||
+           wanted.series_max != shard->rules.series_max;
+}
+
+static enum tide_err apply_rules(struct shard *shard, struct tide_slice item)
+{
+    struct tide_reader r = tide_reader(item);
+    uint8_t kind;
+    enum tide_err err = tide_reader_u8(&r, &kind);
+
+    if (err == TIDE_OK)
+        err = tide__rules_read(&r, &shard->rules);
+    if (err != TIDE_OK)
+        return err;
+    for (size_t i = 0; i < TENANT_BUCKETS; i++) {
+        for (struct tenant *tenant = shard->tenants[i]; tenant != NULL; tenant = tenant->next)
+            tide_head_series_max_set(tenant->head, shard->rules.series_max);
+    }
+    return TIDE_OK;
+}
+
+struct tide_head_options tide__shard_head_options(const struct shard *shard)
 {
     struct tide_head_options options = tide_head_options_default;
 
-    if (ingester->options.series_per_tenant_max > 0) {
-        /* Hashing spreads series evenly but not exactly: an eighth more for each shard. */
-        uint64_t max = ingester->options.series_per_tenant_max / ingester->options.shard_count;
-
-        max += max / 8 + 1;
-        options.series_max = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
-    }
+    options.series_max = shard->rules.series_max;
     return options;
 }
+
+/* ---- Life, tenants ---- */
 
 enum tide_err tide__shard_init(struct shard *shard, struct tide_ingester *ingester, uint32_t id)
 {
     shard->ingester = ingester;
     shard->id = id;
+    /* Before the log says otherwise. */
+    shard->rules = (struct shard_rules){.tenants_max = UINT32_MAX,
+                                        .series_max = tide_head_options_default.series_max};
     shard->now_ms = INT64_MIN;
     shard->truncated_ms = INT64_MIN;
     shard->arena = tide_arena_new(APPLY_ARENA_BYTES_MAX);
@@ -113,7 +206,7 @@ enum tide_err tide__shard_tenant_add(struct shard *shard, struct tide_slice name
                                      struct tide_head *head, struct tenant **out)
 {
     const struct tide_ingester *ingester = shard->ingester;
-    const struct tide_head_options head_options = tide__shard_head_options(ingester);
+    const struct tide_head_options head_options = tide__shard_head_options(shard);
     struct tenant **bucket = bucket_of(shard, name);
     struct tenant *tenant;
     enum tide_err err;
@@ -158,7 +251,7 @@ static void answer(struct push_token *token, const struct tide_push_result *resu
  * the same. */
 static enum tide_err truncate_old(struct shard *shard, int64_t now_ms)
 {
-    const int64_t retention_ms = shard->ingester->options.retention_ms;
+    const int64_t retention_ms = shard->rules.retention_ms;
     int64_t before_ms;
 
     if (now_ms <= shard->now_ms)
@@ -286,7 +379,7 @@ static enum tide_err apply_metadata(struct tenant *tenant, const struct tide_pus
 static enum tide_err apply_push(struct shard *shard, struct tenant *tenant,
                                 const struct tide_push *push, struct tide_push_result *result)
 {
-    const int64_t retention_ms = shard->ingester->options.retention_ms;
+    const int64_t retention_ms = shard->rules.retention_ms;
     const int64_t oldest_ms = retention_ms == 0 ? INT64_MIN : shard->now_ms - retention_ms;
     struct resolved refs;
     enum tide_err err = resolve(shard, tenant, push, &refs);
@@ -326,14 +419,24 @@ static enum tide_err shard_apply(void *context, uint64_t index, struct tide_slic
     enum tide_err err;
 
     (void)index;
+    if (item.len > 0 && item.ptr[0] == ITEM_RULES) {
+        err = apply_rules(shard, item);
+        if (err == TIDE_OK)
+            answer(token, &result);
+        return err;
+    }
     tide_arena_reset(shard->arena);
     err = tide_push_decode(item, shard->arena, &push);
     if (err == TIDE_OK)
         err = truncate_old(shard, push.now_ms);
     if (err != TIDE_OK)
         return err;
+    if (push.tenant.len == 0) { /* It brought the time and nothing else. */
+        answer(token, &result);
+        return TIDE_OK;
+    }
     tenant = tide__shard_tenant(shard, push.tenant);
-    if (tenant == NULL && shard->tenant_count >= shard->ingester->options.tenants_max) {
+    if (tenant == NULL && shard->tenant_count >= shard->rules.tenants_max) {
         result.err = TIDE_ERR_LIMIT;
         answer(token, &result);
         return TIDE_OK;

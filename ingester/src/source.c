@@ -2,6 +2,14 @@
 
 #include "tide/base/mem.h"
 
+static enum tide_err failed(struct tide_diag *diag, enum tide_err err, const char *what)
+{
+    return tide_diag_err(diag, err, "%s: %s", what,
+                         err == TIDE_ERR_LIMIT ? "more series or memory than a query may use "
+                                                 "(query.series_max, query.memory_bytes_max)"
+                                               : tide_err_text(err));
+}
+
 /* Implements tide_source.select: the shards in order of their number, so in order of identity,
  * since a shard is the top bits of that. */
 static enum tide_err source_select(void *context, const struct tide_select *select,
@@ -28,7 +36,7 @@ static enum tide_err source_select(void *context, const struct tide_select *sele
     for (size_t i = 0; i < part_count; i++)
         parts[i]->ops->free(parts[i]);
     tide_mem_free(parts);
-    return tide_diag_err(diag, err, "selecting series: %s", tide_err_text(err));
+    return failed(diag, err, "selecting series");
 }
 
 static enum tide_err source_label_names(void *context, const struct tide_select *select,
@@ -44,7 +52,7 @@ static enum tide_err source_label_names(void *context, const struct tide_select 
         if (tenant != NULL)
             err = tide_head_label_names(tenant->head, select, limits, sink, sink_context);
         if (err != TIDE_OK)
-            return tide_diag_err(diag, err, "reading label names: %s", tide_err_text(err));
+            return failed(diag, err, "reading label names");
     }
     return TIDE_OK;
 }
@@ -63,7 +71,7 @@ static enum tide_err source_label_values(void *context, const struct tide_select
         if (tenant != NULL)
             err = tide_head_label_values(tenant->head, select, name, limits, sink, sink_context);
         if (err != TIDE_OK)
-            return tide_diag_err(diag, err, "reading label values: %s", tide_err_text(err));
+            return failed(diag, err, "reading label values");
     }
     return TIDE_OK;
 }
@@ -180,7 +188,7 @@ static enum tide_err source_exemplars(void *context, const struct tide_select *s
     }
     tide_arena_free(arena);
     if (err != TIDE_OK)
-        return tide_diag_err(diag, err, "reading exemplars: %s", tide_err_text(err));
+        return failed(diag, err, "reading exemplars");
     return TIDE_OK;
 }
 

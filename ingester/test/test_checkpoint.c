@@ -277,8 +277,8 @@ static void test_checkpoint__cut_or_altered_bytes_do_no_harm(void **state)
 static void test_checkpoint__a_damaged_manifest_is_refused(void **state)
 {
     static const char *const names[] = {"", "checkpoint-1/../../store", "other-1",
-                                        "checkpoint-111111111111111111111111111111111111111111111"
-                                        "1111111111111111111"};
+                                        ("checkpoint-111111111111111111111111111111111111111111111"
+                                         "1111111111111111111")};
     struct store *store = *state;
     struct tide_buf manifest = {0};
     struct tide_diag diag = {{0}};

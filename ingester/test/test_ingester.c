@@ -9,12 +9,14 @@
 
 #include "support_ingester.h"
 
+#include "tide/base/clock.h"
 #include "tide/base/mem.h"
 
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MINUTE_MS ((int64_t)60 * 1000)
@@ -173,17 +175,24 @@ static void crash_child(const char *dir)
     raise(SIGKILL);
 }
 
-static void test_ingester__a_killed_process_loses_nothing(void **state)
+/* Runs a child of this program on the store's folder until it has killed itself. */
+static void crash(struct store *store, char *kind)
 {
     extern char **environ;
-    struct store *store = *state;
-    char *arguments[] = {(char[]){"crash"}, store->dir, NULL};
+    char *arguments[] = {kind, store->dir, NULL};
     pid_t child;
     int status;
 
     assert_int_equal(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ), 0);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
+}
+
+static void test_ingester__a_killed_process_loses_nothing(void **state)
+{
+    struct store *store = *state;
+
+    crash(store, (char[]){"crash"});
     store_open(store);
     const char *text = read_all(store, "a", "x");
 
@@ -249,12 +258,37 @@ static void test_ingester__a_store_file_that_is_none_is_refused_by_name(void **s
     }
 }
 
+static void test_ingester__a_lost_store_file_is_not_made_up(void **state)
+{
+    struct store *store = *state;
+    struct tide_diag diag;
+    char path[128], hidden[136];
+
+    store_open(store);
+    write_one(store, "a", "x", 1, 1000, 1);
+    store_close(store);
+    snprintf(path, sizeof(path), "%s/store", store->dir);
+    snprintf(hidden, sizeof(hidden), "%s.hidden", path);
+    assert_int_equal(rename(path, hidden), 0);
+    assert_int_equal(store_open_err(store, &diag), TIDE_ERR_CORRUPT);
+    assert_non_null(strstr(diag.text, path));
+    assert_int_equal(rename(hidden, path), 0);
+    store_open(store);
+    assert_string_equal(read_all(store, "a", "x"), "x{n=\"1\"} 1000:1\n");
+}
+
 /* ---- Limits ---- */
+
+/* A clock of senders that is ahead of this machine's, which the ingester tells its shards too. */
+static int64_t clock_ahead_ms(void)
+{
+    return tide_clock_wall_ms() + 1000 * HOUR_MS;
+}
 
 static void test_ingester__samples_before_the_retention_are_refused(void **state)
 {
     struct store *store = *state;
-    const int64_t now_ms = 1000 * HOUR_MS;
+    const int64_t now_ms = clock_ahead_ms();
     struct request request;
     struct outcome out;
     uint32_t shard, ref;
@@ -276,7 +310,7 @@ static void test_ingester__samples_before_the_retention_are_refused(void **state
 static void test_ingester__what_the_retention_leaves_behind_is_dropped(void **state)
 {
     struct store *store = *state;
-    const int64_t start_ms = 1000 * HOUR_MS;
+    const int64_t start_ms = clock_ahead_ms();
     struct request request;
     struct outcome out;
     uint32_t shard;
@@ -307,6 +341,28 @@ static void test_ingester__what_the_retention_leaves_behind_is_dropped(void **st
     assert_string_equal(read_all(store, "a", "x"), line);
 }
 
+/* As when writes are refused because memory is full: then retention is what frees some. */
+static void test_ingester__the_retention_goes_on_where_nobody_writes(void **state)
+{
+    struct store *store = *state;
+    const struct timespec pause = {0, 10000000};
+    int64_t deadline_ms;
+
+    store_open(store);
+    for (int n = 0; n < 9; n++)
+        write_one(store, "a", "x", n, 1000, n);
+    store_close(store);
+    store->options.retention_ms = HOUR_MS;
+    store_open(store);
+    deadline_ms = tide_clock_mono_ms() + 30000;
+    while (read_all(store, "a", "x")[0] != '\0' && tide_clock_mono_ms() < deadline_ms)
+        nanosleep(&pause, NULL);
+    assert_string_equal(read_all(store, "a", "x"), "");
+    /* The push that told the time made no tenant. */
+    for (uint32_t i = 0; i < STORE_SHARDS; i++)
+        assert_null(tide__shard_tenant(&store->ingester->shards[i], TIDE_SLICE("")));
+}
+
 static void test_ingester__tenants_over_the_limit_are_refused_and_others_are_not(void **state)
 {
     struct store *store = *state;
@@ -335,6 +391,82 @@ static void test_ingester__tenants_over_the_limit_are_refused_and_others_are_not
     assert_string_not_equal(read_all(store, "b", "x"), "");
     assert_string_equal(read_all(store, "c", "x"), "");
     write_one(store, "a", "y", 1, 1000, 1);
+}
+
+/* One sample of a series of the first shard, with labels, or by its reference. */
+static uint32_t write_first(struct store *store, const char *name, int64_t now_ms)
+{
+    uint32_t shard = STORE_SHARDS, ref = 0;
+    struct request request;
+    struct outcome out;
+
+    request_init(&request, store, "a");
+    for (int n = 0; shard != 0; n++) {
+        ref = request_series(&request, name, n, &shard);
+        if (shard != 0)
+            tide_push_builder_reset(&request.builders[shard]);
+    }
+    tide_push_add_sample(&request.builders[0], ref, now_ms, tide_value_bits(1));
+    request_send(&request, now_ms, &out);
+    assert_int_equal(out.err, TIDE_OK);
+    assert_int_equal(out.reject_count, 0);
+    assert_int_equal(out.ref_count, 1);
+    request_deinit(&request);
+    return out.refs[0];
+}
+
+static void write_by_reference(struct store *store, uint32_t ref, int64_t now_ms, double value)
+{
+    struct request request;
+    struct outcome out;
+
+    request_init(&request, store, "a");
+    tide_push_add_sample(&request.builders[0], ref, now_ms, tide_value_bits(value));
+    request_send(&request, now_ms, &out);
+    assert_int_equal(out.err, TIDE_OK);
+    assert_int_equal(out.reject_count, 0);
+    request_deinit(&request);
+}
+
+/* The child: the retention drops a series, which then comes again and gets another number. */
+static void crash_child_with_rules(const char *dir)
+{
+    const int64_t start_ms = clock_ahead_ms(), later_ms = start_ms + 10 * HOUR_MS;
+    struct store store;
+    uint32_t c, d;
+
+    store_init_at(&store, dir);
+    store.options.retention_ms = HOUR_MS;
+    store_open(&store);
+    write_first(&store, "a", start_ms);
+    write_first(&store, "b", later_ms);
+    write_first(&store, "a", later_ms);
+    c = write_first(&store, "c", later_ms);
+    d = write_first(&store, "d", later_ms);
+    write_by_reference(&store, c, later_ms + 1, 33);
+    write_by_reference(&store, d, later_ms + 1, 44);
+    write_one(&store, "b", "x", 1, later_ms, 55);
+    raise(SIGKILL);
+}
+
+/* The log is replayed under the rules it was written under: else references would shift, and
+ * samples that were answered would be gone or, worse, another series'. */
+static void
+test_ingester__other_options_after_a_crash_change_nothing_that_was_answered(void **state)
+{
+    struct store *store = *state;
+
+    crash(store, (char[]){"crash with rules"});
+    store->options.series_per_tenant_max = 3;
+    store->options.tenants_max = 1;
+    store_open(store);
+    for (int round = 0; round < 2; round++) { /* From the log, then from a checkpoint. */
+        assert_non_null(strstr(read_all(store, "a", "c"), ":33\n"));
+        assert_non_null(strstr(read_all(store, "a", "d"), ":44\n"));
+        assert_non_null(strstr(read_all(store, "b", "x"), ":55\n"));
+        store_close(store);
+        store_open(store);
+    }
 }
 
 /* Lowering a limit keeps new things out. What is stored already is not in question. */
@@ -531,9 +663,12 @@ int main(int argc, char **argv)
         TEST(the_identity_seed_is_drawn_once),
         TEST(another_shard_count_is_refused),
         TEST(a_store_file_that_is_none_is_refused_by_name),
+        TEST(a_lost_store_file_is_not_made_up),
         TEST(samples_before_the_retention_are_refused),
         TEST(what_the_retention_leaves_behind_is_dropped),
+        TEST(the_retention_goes_on_where_nobody_writes),
         TEST(tenants_over_the_limit_are_refused_and_others_are_not),
+        TEST(other_options_after_a_crash_change_nothing_that_was_answered),
         TEST(lower_limits_never_keep_a_store_from_opening),
         TEST(series_over_the_limit_are_refused_one_by_one),
         TEST(exemplars_and_metadata_come_back_after_a_restart),
@@ -542,5 +677,7 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[0], "crash") == 0)
         crash_child(argv[1]);
+    if (argc == 2 && strcmp(argv[0], "crash with rules") == 0)
+        crash_child_with_rules(argv[1]);
     return cmocka_run_group_tests_name("ingester", tests, NULL, NULL);
 }

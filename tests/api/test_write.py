@@ -234,6 +234,25 @@ class Refused(Write):
             reply = self.tide.write(v1_series(X, [(1000, 1.0)]), tenant=tenant)
             self.refused(reply, 400, "X-Scope-OrgID")
 
+    def test_few_bytes_that_stand_for_many(self):
+        """Short metadata takes ten times its bytes when decoded; 2.0 bodies name a long text by one byte, again and
+        again. Neither may cost much memory, and what a shard has accepted it must be able to read again."""
+        def packed(body, **kwargs):
+            return self.write(gzip.compress(body, 1), encoding="gzip", compress=False, **kwargs)
+
+        self.refused(packed(field_bytes(3, field_bytes(2, "a")) * 4_000_000), 413, "fewer")
+        symbols = ["", "v" * 4096, "__name__"] + ["l%02d" % i for i in range(60)]
+        refs = b"".join(varint(i) + varint(1) for i in range(2, len(symbols)))
+        series = field_bytes(5, field_bytes(1, refs) + field_bytes(2, field_double(1, 1.0) + field_varint(2, 1000)))
+        body = b"".join(field_bytes(4, text) for text in symbols) + series * 20_000
+        self.refused(packed(body, content_type=V2), 413, "fewer")
+        names = sorted([chr(c) for c in range(33, 95)] + ["__name__"])
+        series = v1_series([(name, "v") for name in names], [(1000, 1.0)])
+        self.refused(packed(series * 110_000), 413, "fewer")
+        self.tide.kill()
+        self.tide.start()
+        self.still_works()
+
     def test_one_bad_request_costs_no_memory(self):
         before = self.tide.metrics()["process_resident_memory_bytes"]
         labels = [("__name__", "x")] + [("label%d" % i, "v" * 4000) for i in range(60)]

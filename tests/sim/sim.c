@@ -285,20 +285,19 @@ static void finish(struct sim *sim)
 unsigned sim_run(uint64_t seed, const struct sim_options *options)
 {
     struct sim *sim = tide_mem_new(sizeof(*sim));
-    struct sim_event event;
+    struct sim_event event = {0};
     unsigned result;
 
     TIDE_ASSERT(sim != NULL);
     sim->options = *options;
     start(sim, seed);
-    while (sim_pop(sim, &event) && event.time_ms <= options->end_ms) {
+    /* There is always a next event: nodes tick. */
+    while (sim->events[0].time_ms <= options->end_ms && sim_pop(sim, &event)) {
         sim->now_ms = event.time_ms;
         if (!sim->healed && sim->now_ms > options->heal_ms)
             sim_heal(sim);
         handle(sim, &event);
     }
-    sim_held_free(event.message);
-    tide__snapshot_unref(event.snapshot);
     result = sim_check_end(sim);
     if (result != 0 || options->verbose)
         printf(

@@ -227,9 +227,9 @@ static void *second_signal_main(void *context)
 enum tide_err run(const struct config *config, struct tide_diag *diag)
 {
     struct process process = {.config = config, .lock = -1};
+    static sigset_t signals; /* Read by a thread that nobody joins. */
     int signal_number;
     pthread_t second;
-    sigset_t signals;
     enum tide_err err;
 
     tide_log_setup((enum tide_log_level)config->log_level,

@@ -10,57 +10,43 @@
 
 #include "utf8_private.h"
 
+static const struct entry {
+    const char *name;
+    const char *text;
+    int status;
+} entries[] = {
+#define ERR_ENTRY(name, status, text) {#name, text, status},
+    TIDE_ERR_MAP(ERR_ENTRY)
+#undef ERR_ENTRY
+};
+static const struct entry success = {"OK", "success", 200};
+static const struct entry end = {"END", "end", 500};
+static const struct entry unknown = {"UNKNOWN", "unknown error", 500};
+
+static const struct entry *entry_of(enum tide_err err)
+{
+    size_t index = (size_t)err - TIDE_ERR_BASE - 1; /* Wraps to a large one below the first. */
+
+    if (err == TIDE_OK)
+        return &success;
+    if (err == TIDE_END)
+        return &end;
+    return index < sizeof(entries) / sizeof(entries[0]) ? &entries[index] : &unknown;
+}
+
 const char *tide_err_text(enum tide_err err)
 {
-    switch (err) {
-    case TIDE_OK:
-        return "success";
-    case TIDE_END:
-        return "end";
-    case TIDE_ERR_BASE:
-        break;
-#define ERR_CASE(name, status, text)                                                               \
-    case TIDE_ERR_##name:                                                                          \
-        return text;
-        TIDE_ERR_MAP(ERR_CASE)
-#undef ERR_CASE
-    }
-    return "unknown error";
+    return entry_of(err)->text;
 }
 
 const char *tide_err_name(enum tide_err err)
 {
-    switch (err) {
-    case TIDE_OK:
-        return "OK";
-    case TIDE_END:
-        return "END";
-    case TIDE_ERR_BASE:
-        break;
-#define ERR_CASE(name, status, text)                                                               \
-    case TIDE_ERR_##name:                                                                          \
-        return #name;
-        TIDE_ERR_MAP(ERR_CASE)
-#undef ERR_CASE
-    }
-    return "UNKNOWN";
+    return entry_of(err)->name;
 }
 
 int tide_err_http_status(enum tide_err err)
 {
-    switch (err) {
-    case TIDE_OK:
-        return 200;
-    case TIDE_END:
-    case TIDE_ERR_BASE:
-        break;
-#define ERR_CASE(name, status, text)                                                               \
-    case TIDE_ERR_##name:                                                                          \
-        return status;
-        TIDE_ERR_MAP(ERR_CASE)
-#undef ERR_CASE
-    }
-    return 500;
+    return entry_of(err)->status;
 }
 
 /* Makes text valid UTF-8: the sequence that vsnprintf cut at the end is dropped, bad bytes in the

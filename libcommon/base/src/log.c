@@ -205,6 +205,7 @@ static int format_integer(char *text, size_t room, const struct conversion *conv
     /* Signed and unsigned arguments of one size are passed alike where the value fits both; the
      * conversion in spec reads them as what they are. */
     switch (conversion->length) {
+    /* NOLINTNEXTLINE(bugprone-branch-clone): the types differ. */
     case LENGTH_LONG:
         return FORMAT_AS(long);
     case LENGTH_LONG_LONG:
@@ -233,20 +234,16 @@ static void value_convert(struct value *value, const struct conversion *conversi
     case 'd':
     case 'i':
     case 'u':
-        number = true;
-        len = format_integer(text, room, conversion, args);
-        break;
     case 'o':
     case 'x':
     case 'X':
     case 'c':
+        number = strchr("diu", conversion->type) != NULL;
         len = format_integer(text, room, conversion, args);
         break;
     case 's':
-        len = FORMAT_AS(const char *);
-        break;
-    case 'p':
-        len = FORMAT_AS(void *);
+    case 'p': /* A pointer either way. */
+        len = FORMAT_AS(const void *);
         break;
     case '%':
         len = snprintf(text, room, "%%");

@@ -100,11 +100,12 @@ static char *put_exponent(char *to, const struct digits *digits)
 
 static size_t put_special(double v, char *text)
 {
-    const char *special = isnan(v) ? "NaN" : v > 0 ? "+Inf" : "-Inf";
-    size_t len = strlen(special);
+    struct tide_slice special = TIDE_SLICE("NaN");
 
-    memcpy(text, special, len);
-    return len;
+    if (isinf(v))
+        special = v > 0 ? TIDE_SLICE("+Inf") : TIDE_SLICE("-Inf");
+    memcpy(text, special.ptr, special.len);
+    return special.len;
 }
 
 /* Exponents (of the first digit) under low or from high on are written with an 'e'. */
@@ -112,7 +113,7 @@ static size_t format(double v, char *text, int exponent_low, int exponent_high)
 {
     char *to = text;
     double magnitude = fabs(v);
-    struct digits digits;
+    struct digits digits = {.count = 0};
     int exponent;
 
     if (!isfinite(v))

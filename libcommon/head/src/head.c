@@ -5,7 +5,7 @@
 
 const struct tide_head_options tide_head_options_default = {
     .partition_ms = INT64_C(2) * 60 * 60 * 1000,
-    .chunk_samples = 120,
+    .chunk_samples = 60,
     .series_max = 10u * 1000 * 1000,
 };
 
@@ -261,6 +261,11 @@ enum tide_err tide_head_series(struct tide_head *head, struct tide_hash128 ident
         err = tide__head_record_add(head, *ref);
     tide__head_unlock(head);
     return err;
+}
+
+void tide_head_series_max_set(struct tide_head *head, uint32_t series_max)
+{
+    head->options.series_max = series_max; /* Only the writer looks at it. */
 }
 
 enum tide_err tide_head_labels(struct tide_head *head, uint32_t ref, struct tide_arena *arena,

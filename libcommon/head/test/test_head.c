@@ -13,9 +13,11 @@
 
 static struct tide_head *new_head(void)
 {
+    struct tide_head_options options = tide_head_options_default;
     struct tide_head *head;
 
-    assert_int_equal(tide_head_new(&tide_head_options_default, &head), TIDE_OK);
+    options.chunk_samples = 120; /* The numbers of chunks expected below are for this. */
+    assert_int_equal(tide_head_new(&options, &head), TIDE_OK);
     return head;
 }
 

@@ -95,14 +95,17 @@ bool tide__http_exchange_detach(struct tide_http_exchange *x)
     return !handler_has_it;
 }
 
-/* The last that a handler's side does: the server may be freed right after. */
+/* The last that a handler's side does: the server may be freed right after. Release: what it did
+ * before is seen by who waits for zero. */
 static void disown(struct tide_http_server *server)
 {
+    if (!atomic_load_explicit(&server->draining, memory_order_relaxed)) {
+        atomic_fetch_sub_explicit(&server->owned, 1, memory_order_release);
+        return;
+    }
     pthread_mutex_lock(&server->lock);
-    TIDE_ASSERT(server->owned > 0);
-    server->owned--;
-    if (atomic_load_explicit(&server->draining, memory_order_relaxed))
-        pthread_cond_broadcast(&server->changed);
+    atomic_fetch_sub_explicit(&server->owned, 1, memory_order_release);
+    pthread_cond_broadcast(&server->changed);
     pthread_mutex_unlock(&server->lock);
 }
 

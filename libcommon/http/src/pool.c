@@ -72,9 +72,10 @@ bool tide__http_pool_push(struct tide__http_pool *pool, struct tide_http_exchang
         MHD_suspend_connection(x->connection);
         pool->queue[(pool->head + pool->count) % pool->queue_max] = x;
         pool->count++;
-        pthread_cond_signal(&pool->arrived);
     }
     pthread_mutex_unlock(&pool->lock);
+    if (fits) /* Without the lock: the thread that wakes up wants it first thing. */
+        pthread_cond_signal(&pool->arrived);
     return fits;
 }
 

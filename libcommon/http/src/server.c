@@ -19,11 +19,13 @@
 
 /* Memory of libmicrohttpd for one connection: request head, read buffer (half of it), answer head.
  * It is written only as far as it is used, until the first request is answered; see README. */
-#define CONNECTION_BYTES ((size_t)64 << 10)
+#define CONNECTION_BYTES ((size_t)32 << 10)
 /* Room made for a body before any of it has come: a sender's Content-Length is only a claim. */
 #define BODY_BYTES_FIRST ((size_t)256 << 10)
 /* A body that nobody wants is read up to this, so that the connection can go on. */
 #define DISCARD_BYTES_MAX ((size_t)1 << 20)
+/* How long a stop may oversleep the end of the last exchange. */
+#define STOP_LOOK_NS 10000000
 
 /* ---- Lists ---- */
 
@@ -184,17 +186,13 @@ static enum MHD_Result dispatch(struct tide_http_exchange *x)
     }
     x->state = TIDE__HTTP_RUNNING;
     pthread_mutex_unlock(&x->lock);
-    pthread_mutex_lock(&server->lock);
-    server->owned++;
-    pthread_mutex_unlock(&server->lock);
+    atomic_fetch_add_explicit(&server->owned, 1, memory_order_relaxed);
 
     pool = x->route->route.pool;
     if (tide__http_pool_push(&server->pools[pool], x))
         return MHD_YES;
     tide_metric_add(&tide__http_queue_full[pool], 1);
-    pthread_mutex_lock(&server->lock);
-    server->owned--;
-    pthread_mutex_unlock(&server->lock);
+    atomic_fetch_sub_explicit(&server->owned, 1, memory_order_relaxed);
     pthread_mutex_lock(&x->lock);
     x->state = TIDE__HTTP_READING;
     pthread_mutex_unlock(&x->lock);
@@ -467,22 +465,33 @@ uint16_t tide_http_server_port(const struct tide_http_server *server)
     return server->port;
 }
 
-/* Waits until no exchange is under way, or until the deadline, which may be NULL. */
-static void wait_idle_locked(struct tide_http_server *server, const struct timespec *until)
+static struct timespec time_of(int64_t ns)
 {
-    while (server->owned > 0 || (until != NULL && !ring_empty(&server->exchanges))) {
-        if (until == NULL)
-            pthread_cond_wait(&server->changed, &server->lock);
-        else if (pthread_cond_timedwait(&server->changed, &server->lock, until) == ETIMEDOUT)
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000)};
+}
+
+/* Waits until no handler has an exchange any more; before the deadline, also until all are sent.
+ * Looks again from time to time: an exchange that was about to end when draining began may not
+ * have told. */
+static void wait_idle_locked(struct tide_http_server *server, int64_t until_ns)
+{
+    for (;;) {
+        int64_t now_ns = tide_clock_mono_ns();
+        struct timespec soon = time_of(now_ns + STOP_LOOK_NS);
+        bool owned = atomic_load_explicit(&server->owned, memory_order_acquire) > 0;
+
+        if (!owned && (now_ns >= until_ns || ring_empty(&server->exchanges)))
             return;
+        if (now_ns >= until_ns && until_ns > 0)
+            return;
+        pthread_cond_timedwait(&server->changed, &server->lock, &soon);
     }
 }
 
 void tide_http_server_stop(struct tide_http_server *server, int64_t grace_ms)
 {
     int64_t until_ns = tide_clock_mono_ns() + grace_ms * 1000000;
-    struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000),
-                             .tv_nsec = (long)(until_ns % 1000000000)};
 
     atomic_store_explicit(&server->draining, true, memory_order_relaxed);
     /* New clients are turned away by the kernel. libmicrohttpd's threads may use the descriptor
@@ -491,7 +500,7 @@ void tide_http_server_stop(struct tide_http_server *server, int64_t grace_ms)
     shutdown(server->listener, SHUT_RDWR);
 
     pthread_mutex_lock(&server->lock);
-    wait_idle_locked(server, &until);
+    wait_idle_locked(server, until_ns);
     /* Who is still at it has to stop: their clients are cut off, and they are told. */
     for (struct tide__http_link *at = server->exchanges.next; at != &server->exchanges;
          at = at->next) {
@@ -500,7 +509,7 @@ void tide_http_server_stop(struct tide_http_server *server, int64_t grace_ms)
         shutdown(x->conn->fd, SHUT_RDWR);
         tide__http_exchange_gone(x);
     }
-    wait_idle_locked(server, NULL);
+    wait_idle_locked(server, 0);
     pthread_mutex_unlock(&server->lock);
     destroy(server);
 }

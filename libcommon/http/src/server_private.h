@@ -137,13 +137,13 @@ struct tide_http_server {
     bool watcher_runs;
     atomic_uint_fast64_t bodies_bytes; /* Relaxed: a budget. */
     atomic_bool draining;              /* Relaxed: each request sees it sooner or later. */
+    atomic_uint owned;                 /* Exchanges that a handler has yet to answer. */
 
     pthread_mutex_t lock;             /* Guards what follows. */
     pthread_cond_t changed;           /* While draining: an exchange has ended. */
     pthread_cond_t watcher_wake;      /* watcher_stop has been set. */
     struct tide__http_link conns;     /* Ring with this head. */
     struct tide__http_link exchanges; /* Ring: begun, and not yet completed by the event loop. */
-    uint32_t owned;                   /* Exchanges that a handler has yet to answer. */
     bool watcher_stop;
 };
 

@@ -32,6 +32,7 @@ uint32_t tide_push_add_series(struct tide_push_builder *b, struct tide_hash128 i
     tide_buf_u64(&b->series, identity.hi);
     tide_buf_u64(&b->series, identity.lo);
     tide_labels_pack(labels, &b->series);
+    b->decoded_bytes += sizeof(struct tide_push_series) + labels.count * sizeof(struct tide_label);
     TIDE_ASSERT(b->series_count < TIDE_PUSH_NEW - 1);
     return b->series_count++;
 }
@@ -71,6 +72,8 @@ void tide_push_add_exemplar(struct tide_push_builder *b, uint32_t ref,
     tide_labels_pack(e->labels, &b->exemplars);
     tide_buf_varint(&b->exemplars, e->ts_ms);
     tide_buf_u64(&b->exemplars, e->bits);
+    b->decoded_bytes +=
+        sizeof(struct tide_push_exemplar) + e->labels.count * sizeof(struct tide_label);
     b->exemplar_count++;
 }
 
@@ -80,6 +83,7 @@ void tide_push_add_metadata(struct tide_push_builder *b, const struct tide_metad
     tide_buf_byte(&b->metadata, (uint8_t)m->kind);
     tide_buf_bytes(&b->metadata, m->help);
     tide_buf_bytes(&b->metadata, m->unit);
+    b->decoded_bytes += sizeof(*m);
     b->metadata_count++;
 }
 
@@ -87,6 +91,17 @@ bool tide_push_builder_empty(const struct tide_push_builder *b)
 {
     return b->series_count == 0 && b->sample_count == 0 && b->histogram_count == 0 &&
            b->exemplar_count == 0 && b->metadata_count == 0;
+}
+
+bool tide_push_builder_fits(const struct tide_push_builder *b)
+{
+    const size_t encoded = b->series.len + b->refs.len + b->values.len + b->histogram_refs.len +
+                           b->histograms.len + b->exemplars.len +
+                           b->metadata.len; /* And timestamps, which encoding tells. */
+    const size_t decoded = b->decoded_bytes + b->refs.len + b->times.len + b->values.len +
+                           b->histogram_refs.len + b->histogram_times.len + b->histograms.len;
+
+    return encoded <= TIDE_PUSH_BYTES_MAX && decoded <= TIDE_PUSH_DECODED_BYTES_MAX;
 }
 
 static void empty_buf(struct tide_buf *buf)
@@ -111,6 +126,7 @@ void tide_push_builder_reset(struct tide_push_builder *b)
     b->histogram_count = 0;
     b->exemplar_count = 0;
     b->metadata_count = 0;
+    b->decoded_bytes = 0;
 }
 
 void tide_push_builder_deinit(struct tide_push_builder *b)
@@ -291,6 +307,8 @@ enum tide_err tide_push_encode(const struct tide_push_builder *b, struct tide_sl
         b->histogram_refs.failed || b->histogram_times.failed || b->histograms.failed ||
         b->exemplars.failed || b->metadata.failed)
         return TIDE_ERR_NO_MEMORY;
+    if (!tide_push_builder_fits(b))
+        return TIDE_ERR_TOO_LARGE;
     /* One allocation, as near as it can be told: timestamps are mostly a few bytes. */
     if (tide_buf_reserve(out, 64 + tenant.len + b->series.len + b->refs.len + b->values.len +
                                   b->histogram_refs.len + b->histograms.len + b->exemplars.len +

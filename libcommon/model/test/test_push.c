@@ -263,6 +263,33 @@ static void test_push__refuses_to_encode_what_no_frame_holds(void **state)
     tide_push_builder_deinit(&b);
 }
 
+/* Metadata of one-letter metrics: 5 bytes each, and over ten times that when decoded. */
+static void test_push__refuses_to_encode_what_cannot_be_decoded(void **state)
+{
+    struct tide_metadata metadata = {.metric = TIDE_SLICE("a")};
+    struct tide_arena *arena = tide_arena_new(2 * TIDE_PUSH_DECODED_BYTES_MAX);
+    struct tide_push_builder b = {0};
+    struct tide_buf out = {0};
+    struct tide_push push;
+
+    (void)state;
+    assert_non_null(arena);
+    while (tide_push_builder_fits(&b))
+        tide_push_add_metadata(&b, &metadata);
+    assert_true(b.metadata.len < TIDE_PUSH_BYTES_MAX / 2);
+    assert_int_equal(tide_push_encode(&b, TIDE_SLICE("t"), 0, &out), TIDE_ERR_TOO_LARGE);
+    assert_int_equal(out.len, 0);
+
+    tide_push_builder_reset(&b);
+    for (size_t i = 0; i < TIDE_PUSH_DECODED_BYTES_MAX / sizeof(metadata); i++)
+        tide_push_add_metadata(&b, &metadata);
+    assert_int_equal(tide_push_encode(&b, TIDE_SLICE("t"), 0, &out), TIDE_OK);
+    assert_int_equal(tide_push_decode(tide_buf_view(&out), arena, &push), TIDE_OK);
+    tide_push_builder_deinit(&b);
+    tide_buf_deinit(&out);
+    tide_arena_free(arena);
+}
+
 static void test_push__survives_each_failed_allocation(void **state)
 {
     (void)state;
@@ -301,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_push__refuses_new_series_that_it_does_not_bring),
         cmocka_unit_test(test_push__refuses_a_count_that_the_bytes_cannot_hold),
         cmocka_unit_test(test_push__refuses_to_encode_what_no_frame_holds),
+        cmocka_unit_test(test_push__refuses_to_encode_what_cannot_be_decoded),
         cmocka_unit_test(test_push__survives_each_failed_allocation),
     };
 

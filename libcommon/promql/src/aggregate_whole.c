@@ -401,6 +401,9 @@ static enum tide_err value_row_new(struct value_counts *c, uint32_t group, struc
 static enum tide_err count_value(struct value_counts *c, uint32_t group, size_t s,
                                  const struct counted *v)
 {
+    /* Without their label all values of a group count in one row. */
+    uint64_t bits = c->label_dropped ? 0 : v->bits;
+    bool is_histogram = !c->label_dropped && v->is_histogram;
     struct value_slot *slot;
     enum tide_err err;
 
@@ -409,12 +412,12 @@ static enum tide_err count_value(struct value_counts *c, uint32_t group, size_t 
         if (err != TIDE_OK)
             return err;
     }
-    slot = &c->slots[value_slot_of(c, group, v->bits, v->is_histogram)];
+    slot = &c->slots[value_slot_of(c, group, bits, is_histogram)];
     if (slot->row_plus1 == 0) {
         err = value_row_new(c, group, v->text);
         if (err != TIDE_OK)
             return err;
-        *slot = (struct value_slot){v->bits, v->is_histogram, group, (uint32_t)c->row_count};
+        *slot = (struct value_slot){bits, is_histogram, group, (uint32_t)c->row_count};
     }
     c->rows[slot->row_plus1 - 1].values[s]++;
     tide__bit_set(c->rows[slot->row_plus1 - 1].present, s);

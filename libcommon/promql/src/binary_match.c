@@ -322,7 +322,9 @@ static enum tide_err result_row(struct match *m, const struct tide__row *many,
     if (*row != NULL && m->matching->include_count == 0)
         return TIDE_OK;
     *row = &m->out->rows[m->out->row_count++];
-    (*row)->drop_name = m->binary->return_bool || many->drop_name;
+    /* Prometheus forgets here that a function took the name away: rate(x) > y has x's name again.
+     * Arithmetic drops it at once, with the labels below. */
+    (*row)->drop_name = m->binary->return_bool;
     return result_labels(m, many->labels, one, &(*row)->labels);
 }
 

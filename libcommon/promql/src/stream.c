@@ -307,7 +307,7 @@ static enum tide_err sample_row(struct tide__batch_run *run, size_t k, double *o
             .out_present = out_present,
         });
         if (atomic_load_explicit(&stream->counter_check, memory_order_relaxed) &&
-            tide__any_present(windows->present1, windows->word_count))
+            tide__any_present(out_present, stream->grid->word_count))
             check_counter(stream, run->first + k);
     } else if (stream->smoothed) {
         tide__pick_smoothed(windows, s.samples.values, out, out_present);

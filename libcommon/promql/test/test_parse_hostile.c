@@ -184,8 +184,9 @@ static void test_parse__stays_within_its_arena(void **state)
 static void test_parse__survives_each_failed_allocation(void **state)
 {
     static const char *const queries[] = {
-        "sum by (a, \"b\") (rate(up{x=~\"a[bc]+\",y=\"z\"}[5m*2] offset 1m)) / on(a) group_left(b) "
-        "topk(3, label_join(c, \"d\", \",\", 'e\\n')) + 1_000",
+        ("sum by (a, \"b\") (rate(up{x=~\"a[bc]+\",y=\"z\"}[5m*2] offset 1m)) / on(a) "
+         "group_left(b) "
+         "topk(3, label_join(c, \"d\", \",\", 'e\\n')) + 1_000"),
         "up{a=~\"(\"}",
         "nosuch(a)",
         "a \"quite a long string\"",

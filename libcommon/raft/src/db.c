@@ -506,9 +506,8 @@ static enum tide_err load_mark(struct tide__db *db, uint32_t group, uint64_t ind
         if (err != TIDE_OK)
             return err;
         if (pinned == NULL ||
-            tide__entry_get(key, value, &entry_term, &entry_type, &payload) != TIDE_OK)
-            err = TIDE_ERR_CORRUPT;
-        else if (term != 0 && (term != entry_term || type != entry_type))
+            tide__entry_get(key, value, &entry_term, &entry_type, &payload) != TIDE_OK ||
+            (term != 0 && (term != entry_term || type != entry_type)))
             err = TIDE_ERR_CORRUPT;
         if (err == TIDE_OK) {
             mark.term = entry_term;
@@ -544,8 +543,8 @@ static enum tide_err load_marks(struct tide__db *db, uint32_t group, struct tide
         return err;
     range_open(db, &range, TIDE__KEY_MARK, group, out->first + 1, 0);
     for (rocksdb_iter_seek_to_first(range.iterator);; rocksdb_iter_next(range.iterator)) {
-        enum tide__entry_type type;
-        uint64_t index, term;
+        enum tide__entry_type type = TIDE__ENTRY_COMMAND;
+        uint64_t index = 0, term = 0;
 
         err = range_at(&range, &index, &key, &value, diag);
         if (err == TIDE_END) {

@@ -7,7 +7,7 @@
  * - START, CONFIGURATION, SNAPSHOT and PERSISTED_SNAPSHOT take over the configuration.
  * - START on failure frees the array of entries.
  * - A received AppendEntries: it frees entries[0].batch unless it hands the entries back. We give
- * it one byte for that and keep the payloads by ourselves.
+ *   it one byte for that and keep the payloads by ourselves.
  * - SUBMIT frees nothing. The no-op of a new leader comes in a raft_malloc()ed buffer that is ours.
  * - A received InstallSnapshot: it takes configuration and data, and either frees them or hands
  *   them back; while an install is under way it loses them, so those messages never reach it.
@@ -18,10 +18,6 @@
 #include "tide/base/mem.h"
 
 #define LIBRARY_VERSION 2201
-#define MAX_INFLIGHT_ENTRIES 64
-/* Fetching a snapshot takes as long as its bulk takes. */
-#define INSTALL_TIMEOUT_MS 600000
-#define CACHE_CAPACITY_MIN 64
 
 /* What an event brought with it, to find again in the update. */
 struct step_input {
@@ -55,78 +51,6 @@ enum tide_err tide__group_err(int raft_code)
     }
 }
 
-/* ---- Small objects ---- */
-
-struct tide__snapshot *tide__snapshot_new(uint64_t index, uint64_t term, uint64_t conf_index,
-                                          struct tide_slice conf, struct tide_slice manifest)
-{
-    struct tide__snapshot *snapshot = tide_mem_new(sizeof(*snapshot));
-
-    if (snapshot == NULL)
-        return NULL;
-    atomic_init(&snapshot->refs, 1);
-    snapshot->index = index;
-    snapshot->term = term;
-    snapshot->conf_index = conf_index;
-    tide_buf_slice(&snapshot->conf, conf);
-    tide_buf_slice(&snapshot->manifest, manifest);
-    if (tide_buf_ok(&snapshot->conf) != TIDE_OK || tide_buf_ok(&snapshot->manifest) != TIDE_OK) {
-        tide__snapshot_unref(snapshot);
-        return NULL;
-    }
-    return snapshot;
-}
-
-struct tide__snapshot *tide__snapshot_ref(struct tide__snapshot *snapshot)
-{
-    /* Relaxed: who takes a reference holds one already. */
-    atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
-    return snapshot;
-}
-
-void tide__snapshot_unref(struct tide__snapshot *snapshot)
-{
-    /* acq_rel: the thread that drops the last reference sees what all others wrote. */
-    if (snapshot == NULL || atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) > 1)
-        return;
-    tide_buf_deinit(&snapshot->conf);
-    tide_buf_deinit(&snapshot->manifest);
-    tide_mem_free(snapshot);
-}
-
-void tide__stored_deinit(struct tide__stored *stored)
-{
-    for (size_t i = 0; i < stored->mark_count; i++)
-        tide__payload_unref(stored->marks[i].payload);
-    tide_mem_free(stored->marks);
-    tide__snapshot_unref(stored->snapshot);
-    memset(stored, 0, sizeof(*stored));
-}
-
-void tide__op_free(struct tide__op *op)
-{
-    if (op == NULL)
-        return;
-    for (uint32_t i = 0; i < op->entry_count; i++)
-        tide__payload_unref(op->entries[i].payload);
-    tide__snapshot_unref(op->snapshot);
-    tide_mem_free(op);
-}
-
-static struct tide__op *op_new(struct tide__group *group, enum tide__op_kind kind, uint32_t entries)
-{
-    struct tide__op *op = tide_mem_new(sizeof(*op) + entries * sizeof(struct tide__entry));
-
-    if (op == NULL)
-        return NULL;
-    op->kind = kind;
-    op->group = group->id;
-    op->epoch = group->epoch;
-    op->context = group->hooks.context;
-    op->entries = (struct tide__entry *)(void *)(op + 1);
-    return op;
-}
-
 void tide__group_kill(struct tide__group *group, enum tide_err err, const char *reason)
 {
     if (group->dead)
@@ -137,98 +61,7 @@ void tide__group_kill(struct tide__group *group, enum tide_err err, const char *
         group->hooks.dead(group->hooks.context, err, reason);
 }
 
-/* ---- The cache of entries ---- */
-
-static struct tide__entry *cache_at(struct tide__group *group, size_t i)
-{
-    return &group->cache[(group->cache_front + i) & (group->cache_capacity - 1)];
-}
-
-struct tide__entry *tide__group_cached(struct tide__group *group, uint64_t index)
-{
-    if (index < group->cache_first || index - group->cache_first >= group->cache_count)
-        return NULL;
-    return cache_at(group, (size_t)(index - group->cache_first));
-}
-
-static enum tide_err cache_reserve(struct tide__group *group, size_t count)
-{
-    size_t capacity = group->cache_capacity > 0 ? group->cache_capacity : CACHE_CAPACITY_MIN;
-    struct tide__entry *cache;
-
-    if (group->cache_count + count <= group->cache_capacity)
-        return TIDE_OK;
-    while (capacity < group->cache_count + count)
-        capacity *= 2;
-    cache = tide_mem_array(capacity, sizeof(*cache));
-    if (cache == NULL)
-        return TIDE_ERR_NO_MEMORY;
-    for (size_t i = 0; i < group->cache_count; i++)
-        cache[i] = *cache_at(group, i);
-    tide_mem_free(group->cache);
-    group->cache = cache;
-    group->cache_capacity = capacity;
-    group->cache_front = 0;
-    return TIDE_OK;
-}
-
-static void cache_drop_from(struct tide__group *group, uint64_t index)
-{
-    while (group->cache_count > 0 && group->cache_first + group->cache_count > index) {
-        struct tide__entry *last = cache_at(group, --group->cache_count);
-
-        group->cache_bytes -= last->payload->bytes;
-        tide__payload_unref(last->payload);
-    }
-    if (group->cache_count == 0)
-        group->cache_first = index;
-}
-
-/* Takes over the payload's reference. Room has been reserved. */
-static void cache_add(struct tide__group *group, struct tide__entry entry)
-{
-    *cache_at(group, group->cache_count++) = entry;
-    group->cache_bytes += entry.payload->bytes;
-}
-
-/* Entries that are applied and durable can be read back: they go, down to the bound. */
-static void cache_evict(struct tide__group *group)
-{
-    uint64_t stored = group->raft.last_stored;
-    uint64_t limit = group->applied < stored ? group->applied : stored;
-
-    while (group->cache_count > 0 && group->cache_first <= limit) {
-        struct tide__entry *oldest = cache_at(group, 0);
-
-        if (group->cache_bytes_max > 0 && group->cache_bytes <= group->cache_bytes_max)
-            break;
-        group->cache_bytes -= oldest->payload->bytes;
-        tide__payload_unref(oldest->payload);
-        group->cache_front = (group->cache_front + 1) & (group->cache_capacity - 1);
-        group->cache_count--;
-        group->cache_first++;
-    }
-}
-
-/* ---- Terms and configurations ---- */
-
-/* The library's trail keeps, per term, the index of the last entry of that term. */
-uint64_t tide__group_term_of(const struct tide__group *group, uint64_t index)
-{
-    const struct raft_trail *trail = &group->raft.trail;
-    unsigned count =
-        trail->size == 0 ? 0 : (trail->size + trail->back - trail->front) % trail->size;
-
-    if (index > trail->offset) {
-        for (unsigned i = 0; i < count; i++) {
-            unsigned at = (trail->front + i) % trail->size;
-
-            if (index <= trail->records[at].index)
-                return trail->records[at].term;
-        }
-    }
-    return index != 0 && index == trail->snapshot.index ? trail->snapshot.term : 0;
-}
+/* ---- One step ---- */
 
 static uint64_t last_index(const struct tide__group *group)
 {
@@ -236,69 +69,9 @@ static uint64_t last_index(const struct tide__group *group)
     return raft_last_index((struct raft *)(uintptr_t)&group->raft);
 }
 
-/* conf is borrowed. */
-static enum tide_err confs_add(struct tide__group *group, uint64_t index,
-                               struct tide__payload *conf)
+enum tide_err tide__group_persist_meta(struct tide__group *group)
 {
-    enum tide_err err = tide_mem_grow((void **)&group->confs, &group->conf_capacity,
-                                      group->conf_count + 1, sizeof(*group->confs));
-
-    if (err == TIDE_OK)
-        group->confs[group->conf_count++] = (struct tide__conf_at){index, tide__payload_ref(conf)};
-    return err;
-}
-
-/* Forgets those that no snapshot after index can ask for. */
-static void confs_drop_before(struct tide__group *group, uint64_t index)
-{
-    size_t drop = 0;
-
-    while (drop + 1 < group->conf_told && group->confs[drop + 1].index <= index)
-        drop++;
-    if (drop == 0)
-        return;
-    for (size_t i = 0; i < drop; i++)
-        tide__payload_unref(group->confs[i].conf);
-    memmove(group->confs, group->confs + drop, (group->conf_count - drop) * sizeof(*group->confs));
-    group->conf_count -= drop;
-    group->conf_told -= drop;
-}
-
-/* All there is to know about configurations is the one of this snapshot. */
-static enum tide_err confs_reset(struct tide__group *group, const struct tide__snapshot *snapshot)
-{
-    struct tide__payload *conf;
-    enum tide_err err;
-
-    for (size_t i = 0; i < group->conf_count; i++)
-        tide__payload_unref(group->confs[i].conf);
-    group->conf_count = 0;
-    group->conf_told = 0;
-    if (snapshot == NULL)
-        return TIDE_OK;
-    conf = tide__payload_copy(tide_buf_view(&snapshot->conf));
-    if (conf == NULL)
-        return TIDE_ERR_NO_MEMORY;
-    err = confs_add(group, snapshot->conf_index, conf);
-    group->conf_told = group->conf_count;
-    tide__payload_unref(conf);
-    return err;
-}
-
-static enum tide_err metadata_set(const struct tide__snapshot *snapshot,
-                                  struct raft_snapshot_metadata *out)
-{
-    out->index = snapshot->index;
-    out->term = snapshot->term;
-    out->configuration_index = snapshot->conf_index;
-    return tide__group_err(tide__conf_to_raft(tide_buf_view(&snapshot->conf), &out->configuration));
-}
-
-/* ---- One step ---- */
-
-static enum tide_err persist_meta(struct tide__group *group)
-{
-    struct tide__op *op = op_new(group, TIDE__OP_META, 0);
+    struct tide__op *op = tide__op_new(group, TIDE__OP_META, 0);
 
     if (op == NULL)
         return TIDE_ERR_NO_MEMORY;
@@ -327,7 +100,7 @@ static enum tide_err persist_entries(struct tide__group *group, const struct raf
                                      const struct step_input *input, uint64_t last_before)
 {
     uint64_t first = update->entries.index;
-    struct tide__op *op = op_new(group, TIDE__OP_APPEND, update->entries.n);
+    struct tide__op *op = tide__op_new(group, TIDE__OP_APPEND, update->entries.n);
     bool changes = false;
     enum tide_err err = TIDE_ERR_NO_MEMORY;
 
@@ -336,8 +109,8 @@ static enum tide_err persist_entries(struct tide__group *group, const struct raf
     op->first = first;
     op->prev_term = first > 1 ? tide__group_term_of(group, first - 1) : 0;
     op->truncates = first <= last_before;
-    cache_drop_from(group, first);
-    if (cache_reserve(group, update->entries.n) != TIDE_OK)
+    tide__cache_drop_from(group, first);
+    if (tide__cache_reserve(group, update->entries.n) != TIDE_OK)
         goto fail;
     if (op->truncates) {
         err = tide_mem_grow((void **)&group->cuts, &group->cut_capacity, group->cut_count + 1,
@@ -356,7 +129,7 @@ static enum tide_err persist_entries(struct tide__group *group, const struct raf
         }
         op->entries[op->entry_count++] = entry;
         tide__payload_ref(entry.payload);
-        cache_add(group, entry);
+        tide__cache_add(group, entry);
         changes = changes || entry.type == TIDE__ENTRY_CHANGE;
     }
     bool truncates = op->truncates;
@@ -394,7 +167,7 @@ static enum tide_err start_install(struct tide__group *group, struct raft_update
     if (snapshot == NULL)
         return TIDE_ERR_NO_MEMORY;
     group->installing = true;
-    cache_drop_from(group, 0);
+    tide__cache_drop_from(group, 0);
     group->cache_first = snapshot->index + 1;
     group->hooks.fetch(group->hooks.context, snapshot);
     return TIDE_OK;
@@ -453,7 +226,7 @@ static enum tide_err carry_out(struct tide__group *group, struct raft_update *up
 
     if ((update->flags & (RAFT_UPDATE_CURRENT_TERM)) != 0 ||
         (update->flags & (RAFT_UPDATE_VOTED_FOR)) != 0)
-        err = persist_meta(group);
+        err = tide__group_persist_meta(group);
     if (err == TIDE_OK && (update->flags & (RAFT_UPDATE_ENTRIES)) != 0)
         err = persist_entries(group, update, input, last_before);
     if (err == TIDE_OK && (update->flags & (RAFT_UPDATE_SNAPSHOT)) != 0)
@@ -547,7 +320,7 @@ static enum tide_err apply_one(struct tide__group *group, uint64_t index, size_t
         }
     }
     if (entry.type == TIDE__ENTRY_CHANGE)
-        err = confs_add(group, index, entry.payload);
+        err = tide__confs_add(group, index, entry.payload);
     if (err == TIDE_OK) {
         group->applied = index;
         *bytes += entry.payload->bytes;
@@ -586,7 +359,7 @@ static bool apply_some(struct tide__group *group)
         tide__group_kill(group, err, "a committed entry cannot be read");
     if (group->applied == before)
         return false;
-    cache_evict(group);
+    tide__cache_evict(group);
     return true;
 }
 
@@ -604,6 +377,25 @@ static void tell_configuration(struct tide__group *group)
         (void)step_once(group, &event, &input);
 }
 
+/* A new leader's first entry. */
+static void append_barrier(struct tide__group *group)
+{
+    struct tide__payload *empty;
+    enum tide_err err = TIDE_ERR_NO_MEMORY;
+    uint64_t index;
+
+    group->want_barrier = false;
+    if (!tide__rule(group, TIDE__RULE_OWN_TERM))
+        return;
+    empty = tide__payload_copy((struct tide_slice){NULL, 0});
+    if (empty != NULL)
+        err = tide__group_append(group, TIDE__ENTRY_BARRIER, &empty, 1, &index);
+    if (err != TIDE_OK)
+        tide__payload_unref(empty);
+    if (err == TIDE_ERR_NO_MEMORY)
+        tide__group_kill(group, err, "a leader's barrier cannot be appended");
+}
+
 /* Runs what a step left to do. Applies at most apply_bytes_max. */
 static void follow(struct tide__group *group)
 {
@@ -611,13 +403,7 @@ static void follow(struct tide__group *group)
 
     while (!group->dead) {
         if (group->want_barrier) {
-            struct tide__payload *empty = tide__payload_copy((struct tide_slice){NULL, 0});
-            uint64_t index;
-
-            group->want_barrier = false;
-            if (!tide__rule(group, TIDE__RULE_OWN_TERM) || empty == NULL ||
-                tide__group_append(group, TIDE__ENTRY_BARRIER, &empty, 1, &index) != TIDE_OK)
-                tide__payload_unref(empty);
+            append_barrier(group);
         } else if (group->conf_told < group->conf_count) {
             tell_configuration(group);
         } else if (!applied) {
@@ -918,10 +704,10 @@ static void snapshot_persisted(struct tide__group *group, const struct tide__op 
         return;
     tide__snapshot_unref(group->snapshot);
     group->snapshot = tide__snapshot_ref(snapshot);
-    confs_drop_before(group, snapshot->index);
+    tide__confs_drop_before(group, snapshot->index);
     if (snapshot->index == group->raft.trail.snapshot.index)
         return; /* Only the manifest is new. */
-    if (metadata_set(snapshot, &event.snapshot.metadata) != TIDE_OK) {
+    if (tide__metadata_set(snapshot, &event.snapshot.metadata) != TIDE_OK) {
         tide__group_kill(group, TIDE_ERR_NO_MEMORY, "a configuration cannot be decoded");
         return;
     }
@@ -939,8 +725,8 @@ static void install_persisted(struct tide__group *group, const struct tide__op *
     group->snapshot = tide__snapshot_ref(snapshot);
     group->applied = snapshot->index;
     group->cut_count = 0;
-    if (confs_reset(group, snapshot) != TIDE_OK ||
-        metadata_set(snapshot, &event.persisted_snapshot.metadata) != TIDE_OK) {
+    if (tide__confs_reset(group, snapshot) != TIDE_OK ||
+        tide__metadata_set(snapshot, &event.persisted_snapshot.metadata) != TIDE_OK) {
         tide__group_kill(group, TIDE_ERR_NO_MEMORY, "a configuration cannot be decoded");
         return;
     }
@@ -988,7 +774,7 @@ enum tide_err tide__group_snapshot(struct tide__group *group, uint64_t index,
         conf = &group->confs[i];
     if (conf == NULL || tide__group_term_of(group, index) == 0)
         return TIDE_ERR_INVALID;
-    op = op_new(group, TIDE__OP_SNAPSHOT, 0);
+    op = tide__op_new(group, TIDE__OP_SNAPSHOT, 0);
     if (op == NULL)
         return TIDE_ERR_NO_MEMORY;
     op->snapshot = tide__snapshot_new(index, tide__group_term_of(group, index), conf->index,
@@ -1009,7 +795,7 @@ enum tide_err tide__group_snapshot(struct tide__group *group, uint64_t index,
 
 void tide__group_fetched(struct tide__group *group, struct tide__snapshot *snapshot)
 {
-    struct tide__op *op = group->dead ? NULL : op_new(group, TIDE__OP_INSTALL, 0);
+    struct tide__op *op = group->dead ? NULL : tide__op_new(group, TIDE__OP_INSTALL, 0);
 
     if (op == NULL) {
         tide__snapshot_unref(snapshot);
@@ -1054,267 +840,4 @@ void tide__group_members(const struct tide__group *group, struct tide__members *
         out->list[i].id = conf->servers[i].id;
         out->list[i].role = (enum tide__role)conf->servers[i].role;
     }
-}
-
-/* ---- Opening ---- */
-
-/* The configuration at the end of what is stored; false when there is none. */
-static bool stored_members(const struct tide__stored *stored, struct tide__members *out)
-{
-    for (size_t i = stored->mark_count; i > 0; i--) {
-        if (stored->marks[i - 1].type == TIDE__ENTRY_CHANGE) {
-            tide__conf_decode(stored->marks[i - 1].payload->parts[0], out);
-            return true;
-        }
-    }
-    if (stored->snapshot == NULL)
-        return false;
-    tide__conf_decode(tide_buf_view(&stored->snapshot->conf), out);
-    return true;
-}
-
-static bool only_we_vote(const struct tide__group *group, const struct tide__members *members)
-{
-    const struct tide__member *own = tide__members_find(members, group->raft.id);
-
-    return own != NULL && own->role == TIDE__ROLE_VOTER && tide__members_voters(members) == 1;
-}
-
-/* Makes term and vote durable before the library starts with them; they are in order with all that
- * follows. */
-static enum tide_err open_meta(struct tide__group *group, uint64_t term, uint64_t vote)
-{
-    group->raft.current_term = term;
-    group->raft.voted_for = vote;
-    return persist_meta(group);
-}
-
-/* What a new group holds: the configuration as its first entry. */
-static enum tide_err bootstrap_make(const struct tide__members *members, uint64_t term,
-                                    struct tide__stored *out)
-{
-    struct tide_buf conf = {0};
-    enum tide_err err = tide__conf_encode(members, &conf);
-    struct tide__payload *payload = err == TIDE_OK ? tide__payload_of_buf(&conf) : NULL;
-
-    tide_buf_deinit(&conf);
-    if (payload == NULL)
-        return err == TIDE_OK ? TIDE_ERR_NO_MEMORY : err;
-    err = tide_mem_grow((void **)&out->marks, &out->mark_capacity, 1, sizeof(*out->marks));
-    if (err != TIDE_OK) {
-        tide__payload_unref(payload);
-        return err;
-    }
-    out->marks[0] = (struct tide__mark){1, 1, TIDE__ENTRY_CHANGE, payload};
-    out->mark_count = 1;
-    out->term = term > 0 ? term : 1;
-    out->first = 1;
-    out->last = 1;
-    return TIDE_OK;
-}
-
-/* After the term: a log that has entries but no term is corrupt. To the library the entry is stored
- * and committed from the start; it is not applied before it is durable. */
-static enum tide_err bootstrap_persist(struct tide__group *group, const struct tide__stored *fresh)
-{
-    struct tide__entry entry = {1, TIDE__ENTRY_CHANGE, fresh->marks[0].payload};
-    struct tide__op *op = op_new(group, TIDE__OP_APPEND, 1);
-
-    if (op == NULL || cache_reserve(group, 1) != TIDE_OK) {
-        tide__op_free(op);
-        return TIDE_ERR_NO_MEMORY;
-    }
-    op->first = 1;
-    op->entries[0] = entry;
-    op->entry_count = 1;
-    tide__payload_ref(entry.payload);
-    group->cache_first = 1;
-    cache_add(group, entry);
-    tide__payload_ref(entry.payload);
-    group->bootstrapping = true;
-    group->hooks.persist(group->hooks.context, op);
-    group->gate = op->seq;
-    return TIDE_OK;
-}
-
-/* The library wants one record per entry; it keeps one per term. */
-static struct raft_entry *start_entries(const struct tide__stored *stored, size_t count)
-{
-    struct raft_entry *entries = raft_calloc(count, sizeof(*entries));
-    size_t mark = 0;
-
-    if (entries == NULL)
-        return NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct tide__mark *at;
-
-        if (mark + 1 < stored->mark_count && stored->marks[mark + 1].index <= stored->first + i)
-            mark++;
-        at = &stored->marks[mark];
-        entries[i].term = at->term;
-        entries[i].type = RAFT_COMMAND;
-        if (at->type == TIDE__ENTRY_CHANGE && at->index == stored->first + i) {
-            entries[i].type = RAFT_CHANGE;
-            entries[i].buf = (struct raft_buffer){(void *)(uintptr_t)at->payload->parts[0].ptr,
-                                                  at->payload->parts[0].len};
-        }
-    }
-    return entries;
-}
-
-static enum tide_err open_start(struct tide__group *group, const struct tide__stored *stored,
-                                uint64_t term, uint64_t vote)
-{
-    size_t count = (size_t)(stored->last + 1 - stored->first);
-    struct raft_event event = {.type = RAFT_START};
-    struct raft_snapshot_metadata metadata;
-    struct raft_entry *entries = NULL;
-    enum tide_err err;
-
-    event.start.term = term;
-    event.start.voted_for = vote;
-    event.start.start_index = stored->first;
-    if (count > 0) {
-        entries = start_entries(stored, count);
-        if (entries == NULL)
-            return TIDE_ERR_NO_MEMORY;
-        event.start.entries = entries;
-        event.start.n_entries = (unsigned)count;
-    }
-    if (stored->snapshot != NULL) {
-        err = metadata_set(stored->snapshot, &metadata);
-        if (err != TIDE_OK) {
-            raft_free(entries);
-            return err;
-        }
-        event.start.metadata = &metadata;
-    }
-    if (tide__group_step(group, &event) == 0)
-        raft_free(entries); /* On failure the library has freed them. */
-    return group->dead ? group->dead_err : TIDE_OK;
-}
-
-/* Configuration changes among the entries that the application holds. */
-static enum tide_err open_changes(struct tide__group *group, const struct tide__stored *stored)
-{
-    group->changes_at_open = tide_mem_array(stored->mark_count + 1, sizeof(uint64_t));
-    if (group->changes_at_open == NULL)
-        return TIDE_ERR_NO_MEMORY;
-    for (size_t i = 0; i < stored->mark_count; i++) {
-        const struct tide__mark *mark = &stored->marks[i];
-
-        if (mark->type == TIDE__ENTRY_CHANGE && mark->index <= group->applied_at_open &&
-            mark->index > group->applied)
-            group->changes_at_open[group->change_count++] = mark->index;
-    }
-    return TIDE_OK;
-}
-
-static enum tide_err open_all(struct tide__group *group, const struct tide__stored *given,
-                              const struct tide__members *bootstrap, struct tide__stored *fresh)
-{
-    const struct tide__stored *stored = given;
-    struct tide__members members;
-    uint64_t term, vote;
-    enum tide_err err;
-
-    if (bootstrap != NULL && stored->last == 0 && stored->snapshot == NULL) {
-        err = bootstrap_make(bootstrap, stored->term, fresh);
-        if (err != TIDE_OK)
-            return err;
-        fresh->vote = stored->vote;
-        stored = fresh;
-    }
-    if (stored->snapshot != NULL) {
-        group->snapshot = tide__snapshot_ref(stored->snapshot);
-        group->applied = stored->snapshot->index;
-    }
-    group->cache_first = stored->last + 1;
-    term = stored->term;
-    vote = stored->vote;
-    err = confs_reset(group, stored->snapshot);
-    if (err == TIDE_OK)
-        err = open_changes(group, stored);
-    if (err != TIDE_OK)
-        return err;
-    if (term > 0 && tide__rule(group, TIDE__RULE_SINGLE) && stored_members(stored, &members) &&
-        only_we_vote(group, &members)) {
-        term++;
-        vote = group->raft.id;
-    }
-    if (term != given->term) {
-        err = open_meta(group, term, vote);
-        if (err != TIDE_OK)
-            return err;
-    }
-    if (stored == fresh) {
-        err = bootstrap_persist(group, fresh);
-        if (err != TIDE_OK)
-            return err;
-    }
-    return open_start(group, stored, term, vote);
-}
-
-enum tide_err tide__group_open(const struct tide__group_options *options,
-                               const struct tide__stored *stored,
-                               const struct tide__members *bootstrap, uint64_t now_ms,
-                               struct tide__group **out, struct tide_diag *diag)
-{
-    struct tide__group *group = tide_mem_new(sizeof(*group));
-    struct tide__stored fresh = {.first = 1};
-    char address[TIDE__ADDRESS_BYTES];
-    enum tide_err err;
-
-    TIDE_ASSERT(options->replica != 0);
-    TIDE_ASSERT(now_ms > 0);
-    if (group == NULL)
-        return TIDE_ERR_NO_MEMORY;
-    group->hooks = options->hooks;
-    group->id = options->id;
-    group->rules = options->rules;
-    group->epoch = options->epoch;
-    group->apply_bytes_max = options->apply_bytes_max;
-    group->cache_bytes_max = options->cache_bytes_max;
-    group->applied_at_open = options->applied;
-    group->now_ms = now_ms;
-    group->last_lead_ms = now_ms;
-    group->opening = true;
-    tide__address(options->replica, address);
-    if (raft_init(&group->raft, NULL, NULL, options->replica, address) != 0) {
-        tide_mem_free(group);
-        return TIDE_ERR_NO_MEMORY;
-    }
-    /* The default tracer formats every step into one static buffer, for all threads. */
-    group->raft.tracer = NULL;
-    group->raft.now = now_ms;
-    raft_seed(&group->raft, options->seed);
-    raft_set_pre_vote(&group->raft, true);
-    raft_set_max_inflight_entries(&group->raft, MAX_INFLIGHT_ENTRIES);
-    raft_set_install_snapshot_timeout(&group->raft, INSTALL_TIMEOUT_MS);
-    err = open_all(group, stored, bootstrap, &fresh);
-    tide__stored_deinit(&fresh);
-    group->opening = false;
-    if (err != TIDE_OK) {
-        tide__group_close(group);
-        return tide_diag_err(diag, err, "raft group %u: %s", (unsigned)options->id,
-                             tide_err_text(err));
-    }
-    *out = group;
-    return TIDE_OK;
-}
-
-void tide__group_close(struct tide__group *group)
-{
-    if (group == NULL)
-        return;
-    raft_close(&group->raft, NULL);
-    cache_drop_from(group, 0);
-    tide_mem_free(group->cache);
-    for (size_t i = 0; i < group->conf_count; i++)
-        tide__payload_unref(group->confs[i].conf);
-    tide_mem_free(group->confs);
-    tide_mem_free(group->cuts);
-    tide_mem_free(group->changes_at_open);
-    tide__snapshot_unref(group->snapshot);
-    tide_mem_free(group);
 }

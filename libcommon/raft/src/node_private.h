@@ -40,8 +40,8 @@ struct tide__pending {
 struct tide_raft_group {
     struct tide_raft_node *node;
     struct tide__loop *loop;
-    uint32_t id;
     struct tide_raft_app app;
+    uint32_t id;
 
     pthread_mutex_t lock; /* Guards up to the blank line. */
     pthread_cond_t changed;
@@ -59,11 +59,7 @@ struct tide_raft_group {
 
     struct tide__group *core; /* NULL: closed, to be opened again. */
     uint64_t life;
-    bool attached;          /* Its loop has it, and frees it. */
-    struct tide_diag *diag; /* Of who opens it, while it is being opened. */
-    bool dead;              /* The core said so. */
-    bool has_work;          /* Committed entries wait to be applied. */
-    bool applied_some;
+    struct tide_diag *diag;   /* Of who opens it, while it is being opened. */
     uint64_t applied;         /* What the application holds. */
     uint64_t ready_index;     /* Applied this far, the group is ready. */
     struct tide__item *taken; /* Swapped with waiting. */
@@ -81,9 +77,14 @@ struct tide_raft_group {
     uint64_t sizes_first; /* Index of the one at sizes_front. */
     struct tide__call *checkpoint;
 
-    struct tide_raft_group *next;       /* On its loop. */
-    struct tide_raft_group *next_ready; /* Guarded by the loop's lock, as listed. */
-    bool listed;
+    struct tide_raft_group *next; /* On its loop. */
+    bool attached;                /* Its loop has it, and frees it. */
+    bool dead;                    /* The core said so. */
+    bool has_work;                /* Committed entries wait to be applied. */
+    bool applied_some;
+
+    bool listed; /* Guarded by the loop's lock, as next_ready. */
+    struct tide_raft_group *next_ready;
 };
 
 struct tide__loop {

@@ -48,8 +48,8 @@ struct tide__payload *tide__payload_of_items(struct tide__item *items, uint32_t 
         size_t head_len = uvarint_put(head, items[i].data.len);
 
         payload->items[i] = items[i];
-        payload->parts[2 * i] = (struct tide_slice){head, head_len};
-        payload->parts[2 * i + 1] = tide_buf_view(&items[i].data);
+        payload->parts[2 * (size_t)i] = (struct tide_slice){head, head_len};
+        payload->parts[2 * (size_t)i + 1] = tide_buf_view(&items[i].data);
         payload->bytes += head_len + items[i].data.len;
         memset(&items[i], 0, sizeof(items[i]));
         head += head_len;

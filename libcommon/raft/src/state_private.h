@@ -1,4 +1,5 @@
-/* The inside of a group, for the files that make it up: group.c, rules.c, members.c, messages.c. */
+/* The inside of a group, for the files that make it up: group.c, open.c, memory.c, objects.c,
+ * rules.c, members.c, messages.c. */
 #ifndef TIDE_RAFT_STATE_PRIVATE_H
 #define TIDE_RAFT_STATE_PRIVATE_H
 
@@ -79,8 +80,31 @@ TIDE_CHECK_RESULT enum tide_err tide__group_append(struct tide__group *group,
                                                    struct tide__payload **payloads, uint32_t count,
                                                    uint64_t *index);
 enum tide_err tide__group_err(int raft_code);
+/* Hands out the term and vote that the library has now. */
+TIDE_CHECK_RESULT enum tide_err tide__group_persist_meta(struct tide__group *group);
+/* Room for entries; NULL: no memory. */
+struct tide__op *tide__op_new(struct tide__group *group, enum tide__op_kind kind, uint32_t entries);
+
 /* The cached entry, or NULL. */
 struct tide__entry *tide__group_cached(struct tide__group *group, uint64_t index);
+TIDE_CHECK_RESULT enum tide_err tide__cache_reserve(struct tide__group *group, size_t count);
+/* Takes over the payload's reference. Room has been reserved. */
+void tide__cache_add(struct tide__group *group, struct tide__entry entry);
+void tide__cache_drop_from(struct tide__group *group, uint64_t index);
+/* Entries that are applied and durable can be read back: they go, down to the bound. */
+void tide__cache_evict(struct tide__group *group);
+
+/* conf is borrowed. */
+TIDE_CHECK_RESULT enum tide_err tide__confs_add(struct tide__group *group, uint64_t index,
+                                                struct tide__payload *conf);
+/* Forgets those that no snapshot after index can ask for. */
+void tide__confs_drop_before(struct tide__group *group, uint64_t index);
+/* All there is to know about configurations is the one of this snapshot; NULL: nothing. */
+TIDE_CHECK_RESULT enum tide_err tide__confs_reset(struct tide__group *group,
+                                                  const struct tide__snapshot *snapshot);
+TIDE_CHECK_RESULT enum tide_err tide__metadata_set(const struct tide__snapshot *snapshot,
+                                                   struct raft_snapshot_metadata *out);
+
 /* Goes on with a promotion when its catch-up is over. */
 void tide__group_promotion_work(struct tide__group *group);
 

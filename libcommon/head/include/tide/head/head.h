@@ -13,7 +13,7 @@ struct tide_head;
 struct tide_head_options {
     int64_t partition_ms; /* Chunks never cross a multiple of this; 1 to INT32_MAX. Default 2 h. */
     uint32_t chunk_samples; /* Samples after which a chunk is cut, about: staggered by series.
-                               2 to 1,024. Default 120. */
+                               2 to 1,024. Default 60. */
     uint32_t series_max;    /* Series this head may hold; more are refused with TIDE_ERR_LIMIT. */
 };
 extern const struct tide_head_options tide_head_options_default;
@@ -38,6 +38,9 @@ void tide_head_free(struct tide_head *head);
 TIDE_CHECK_RESULT enum tide_err tide_head_series(struct tide_head *head,
                                                  struct tide_hash128 identity,
                                                  struct tide_labels labels, uint32_t *ref);
+
+/* Changes options.series_max. Series over it that are there stay. */
+void tide_head_series_max_set(struct tide_head *head, uint32_t series_max);
 
 struct tide_head_rejects {
     struct tide_push_reject *items; /* Owned by the caller: tide_mem_free(). */

@@ -32,12 +32,12 @@ struct tide_http_route {
 
 struct tide_http_options {
     const char *listen; /* "HOST:PORT", "[::1]:9009", ":9009"; port 0: any. */
-    const char *prefix; /* Also served below this path, "/prometheus"; NULL: none. */
+    const char *prefix; /* Copied. Also served below this path, "/prometheus"; NULL: none. */
     uint32_t loop_threads;
     uint32_t pool_threads[TIDE_HTTP_POOL_COUNT];
     uint32_t pool_queue_max[TIDE_HTTP_POOL_COUNT]; /* Waiting exchanges; more are answered 503 with
                                                       Retry-After: 1. */
-    uint32_t connections_max;                      /* More are closed on accept. */
+    uint32_t connections_max;                      /* More wait in the kernel until others close. */
     uint32_t idle_timeout_s;                       /* A connection without traffic is closed. */
     uint32_t request_timeout_s; /* A request that is not read whole by then: 408. */
     uint64_t bodies_bytes_max;  /* Over all requests in flight; over it 503 with Retry-After: 1. */
@@ -55,7 +55,8 @@ TIDE_CHECK_RESULT enum tide_err tide_http_server_start(const struct tide_http_op
                                                        struct tide_http_server **out,
                                                        struct tide_diag *diag);
 uint16_t tide_http_server_port(const struct tide_http_server *server);
-/* Stops accepting, lets exchanges in flight finish for at most grace_ms, then closes. */
+/* Stops accepting, lets exchanges in flight finish for at most grace_ms, then cuts their clients
+ * off (they are gone) and returns when each handler has answered. */
 void tide_http_server_stop(struct tide_http_server *server, int64_t grace_ms);
 
 /* ---- The request: borrowed until the answer is given ---- */
@@ -76,8 +77,10 @@ bool tide_http_param_nth(const struct tide_http_exchange *x, const char *name, s
                          struct tide_slice *out);
 /* True once the client has gone: the answer will reach nobody. */
 bool tide_http_gone(const struct tide_http_exchange *x);
-/* Called once, from an event loop, if the client goes before the answer is complete. Set before it
- * can happen; cleared by answering. For canceling queries. */
+/* Called at most once, from another thread or before this returns, if the client goes before the
+ * answer is complete; noticed within about 200 ms. Cleared by answering: fn does not run during or
+ * after that. It runs under locks of the server: it must be quick and must not call the server.
+ * For canceling queries. */
 void tide_http_on_gone(struct tide_http_exchange *x, void (*fn)(void *context), void *context);
 
 /* ---- The answer: exactly one of respond, or begin … end ---- */
@@ -87,7 +90,9 @@ void tide_http_add_header(struct tide_http_exchange *x, const char *name, const 
 /* Takes over body (moved). The exchange must not be touched afterwards. */
 void tide_http_respond(struct tide_http_exchange *x, int status, const char *content_type,
                        struct tide_buf *body);
-/* Streams: each write hands over bytes and blocks while 1 MiB waits for a slow client (at most the
+/* To HEAD, the answer is complete before the handler is: it finds its client gone.
+ *
+ * Streams: each write hands over bytes and blocks while 1 MiB waits for a slow client (at most the
  * server's idle timeout). Gzip when the client accepts it is not done here. TIDE_ERR_CANCELED:
  * client gone, still call end. */
 void tide_http_begin(struct tide_http_exchange *x, int status, const char *content_type);

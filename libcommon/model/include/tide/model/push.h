@@ -12,6 +12,9 @@
 #define TIDE_PUSH_NEW 0x80000000u
 /* Encoded bytes of one push, at most: it must fit a log entry and a frame. */
 #define TIDE_PUSH_BYTES_MAX (32u << 20)
+/* Memory that decoding one push takes, at most. Short labels and metadata take many times the bytes
+ * they are encoded in, and a shard that cannot decode what its log holds can never start again. */
+#define TIDE_PUSH_DECODED_BYTES_MAX ((size_t)128 << 20)
 
 /* Encoder: collects the parts, then writes them once. Zero-initialised is empty; reused between
  * pushes by tide_push_builder_reset(). One thread. */
@@ -30,6 +33,7 @@ struct tide_push_builder {
     uint32_t exemplar_count;
     struct tide_buf metadata; /* Packed. */
     uint32_t metadata_count;
+    size_t decoded_bytes; /* What decoding takes, beside the columns of samples. */
 };
 
 /* Adds a series without a reference; the result | TIDE_PUSH_NEW is what its samples use. */
@@ -42,11 +46,16 @@ void tide_push_add_exemplar(struct tide_push_builder *b, uint32_t ref,
                             const struct tide_exemplar *e);
 void tide_push_add_metadata(struct tide_push_builder *b, const struct tide_metadata *m);
 bool tide_push_builder_empty(const struct tide_push_builder *b);
+/* False: over one of the two bounds above, tide_push_encode() will refuse it. Who adds on behalf of
+ * a stranger asks after each addition: a few bytes of a remote_write 2.0 body may stand for many.
+ */
+bool tide_push_builder_fits(const struct tide_push_builder *b);
 void tide_push_builder_reset(struct tide_push_builder *b); /* Keeps the memory. */
 void tide_push_builder_deinit(struct tide_push_builder *b);
 /* Appends the encoded push, CRC not included (the log has its own).
  * now_ms is the sender's wall clock, which travels in the push so that applying it is
- * deterministic. Errors: TIDE_ERR_NO_MEMORY (also if an add failed), TIDE_ERR_TOO_LARGE. */
+ * deterministic. Errors: TIDE_ERR_NO_MEMORY (also if an add failed), TIDE_ERR_TOO_LARGE: over a
+ * bound above. */
 TIDE_CHECK_RESULT enum tide_err tide_push_encode(const struct tide_push_builder *b,
                                                  struct tide_slice tenant, int64_t now_ms,
                                                  struct tide_buf *out);
@@ -81,7 +90,8 @@ struct tide_push {
 };
 
 /* Errors: TIDE_ERR_CORRUPT (bounds, unsorted labels, a new index past series_count, bytes left
- * over), TIDE_ERR_NO_MEMORY. */
+ * over), TIDE_ERR_NO_MEMORY. An arena that may hold 2 * TIDE_PUSH_DECODED_BYTES_MAX is enough for
+ * what tide_push_encode() made, the ends of its chunks included. */
 TIDE_CHECK_RESULT enum tide_err tide_push_decode(struct tide_slice bytes, struct tide_arena *arena,
                                                  struct tide_push *out);
 
