@@ -16,12 +16,24 @@ struct shard_stage {
     struct tide_buf keys; /* struct tide_hash128 for each new series: its key in the cache. */
 };
 
+/* A series whose cache line has been asked for. wire_labels borrows from the body. */
+struct lookup {
+    struct tide_hash128 key;
+    struct tide_slice wire_labels;
+    struct tide_sample sample;
+    uint32_t index; /* Of the series in the body. */
+};
+
+#define LOOKUPS_MAX 16u
+
 /* Memory that a worker reuses from request to request. */
 struct write_scratch {
     struct write_scratch *next;
     struct tide_write_scanner *scanner;
     struct tide_buf body;
     struct shard_stage *stages; /* One for each shard. */
+    struct lookup lookups[LOOKUPS_MAX];
+    unsigned lookup_count;
 };
 
 struct write_request;

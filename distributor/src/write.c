@@ -149,28 +149,28 @@ static void answer_err(struct write_request *request, enum tide_err err)
 /* ---- One pass over the body ---- */
 
 /* Finds shard and reference of a series: from the cache if it is known there, else its labels are
- * checked and staged. Errors: TIDE_ERR_INVALID, this series is bad. */
+ * checked and staged. key is the hash of its labels as they stand on the wire, when they stand in
+ * one run. Errors: TIDE_ERR_INVALID, this series is bad. */
 static enum tide_err locate(struct write_request *request, struct write_scratch *scratch,
-                            const struct tide_write_item *item, uint64_t wire_seed, uint32_t *shard,
-                            uint32_t *ref, struct tide_diag *diag)
+                            const struct tide_write_item *item, struct tide_hash128 key,
+                            uint32_t *shard, uint32_t *ref, struct tide_diag *diag)
 {
     const struct tide_distributor *distributor = request->distributor;
-    struct tide_hash128 key, identity;
+    const bool on_wire = item->wire_labels.len > 0;
+    struct tide_hash128 identity;
     struct tide_labels labels;
     struct shard_stage *stage;
     size_t before;
     enum tide_err err;
 
-    if (item->wire_labels.len > 0) {
-        key = tide_hash128(item->wire_labels, wire_seed);
-        if (!request->with_labels && tide__ref_cache_get(distributor->cache, key, shard, ref))
-            return TIDE_OK;
-    }
+    if (on_wire && !request->with_labels &&
+        tide__ref_cache_get(distributor->cache, key, shard, ref))
+        return TIDE_OK;
     err = tide_write_labels(scratch->scanner, item, &labels, diag);
     if (err != TIDE_OK)
         return err;
     identity = tide_labels_identity(request->tenant, labels, distributor->options.identity_seed);
-    if (item->wire_labels.len == 0) {
+    if (!on_wire) {
         key = identity;
         if (!request->with_labels && tide__ref_cache_get(distributor->cache, key, shard, ref))
             return TIDE_OK;
@@ -273,12 +273,12 @@ static enum tide_err stage_exemplar(struct write_request *request, struct write_
 }
 
 static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
-                                  const struct tide_write_item *item, uint64_t wire_seed)
+                                  const struct tide_write_item *item, struct tide_hash128 key)
 {
     struct tide_diag diag = {{0}};
     struct shard_stage *stage;
     uint32_t shard, ref;
-    enum tide_err err = locate(request, scratch, item, wire_seed, &shard, &ref, &diag);
+    enum tide_err err = locate(request, scratch, item, key, &shard, &ref, &diag);
 
     if (err == TIDE_ERR_INVALID) {
         refuse_series(request, item, &diag);
@@ -318,6 +318,7 @@ static enum tide_err stage_metadata(struct write_request *request, struct write_
 
 static void stages_reset(struct write_request *request, struct write_scratch *scratch)
 {
+    scratch->lookup_count = 0;
     for (uint32_t i = 0; i < request->distributor->options.sink->shard_count; i++) {
         tide_push_builder_reset(&scratch->stages[i].builder);
         scratch->stages[i].items.len = 0;
@@ -341,6 +342,47 @@ static enum tide_err body_open(struct write_request *request, struct write_scrat
                                     tide_buf_view(&scratch->body), &request->diag);
 }
 
+/* Stages the series whose lookups were begun. */
+static enum tide_err stage_lookups(struct write_request *request, struct write_scratch *scratch)
+{
+    enum tide_err err = TIDE_OK;
+
+    for (unsigned i = 0; err == TIDE_OK && i < scratch->lookup_count; i++) {
+        const struct lookup *lookup = &scratch->lookups[i];
+        const struct tide_write_item item = {.kind = TIDE_WRITE_SERIES,
+                                             .index = lookup->index,
+                                             .wire_labels = lookup->wire_labels,
+                                             .samples = &lookup->sample,
+                                             .sample_count = 1};
+
+        err = stage_series(request, scratch, &item, lookup->key);
+    }
+    scratch->lookup_count = 0;
+    return err;
+}
+
+/* The common series, labels in one run and one sample, is looked up in company: with 100,000 series
+ * the cache's lines come from far, and fetching 16 of them at once takes about as long as fetching
+ * one. */
+static enum tide_err begin_series(struct write_request *request, struct write_scratch *scratch,
+                                  const struct tide_write_item *item, uint64_t wire_seed)
+{
+    struct tide_hash128 key = {0, 0};
+    enum tide_err err;
+
+    if (item->wire_labels.len > 0)
+        key = tide_hash128(item->wire_labels, wire_seed);
+    if (item->wire_labels.len == 0 || item->sample_count != 1 || item->exemplar_count > 0 ||
+        item->histogram_count > 0) {
+        err = stage_lookups(request, scratch);
+        return err == TIDE_OK ? stage_series(request, scratch, item, key) : err;
+    }
+    tide__ref_cache_prefetch(request->distributor->cache, key);
+    scratch->lookups[scratch->lookup_count++] =
+        (struct lookup){key, item->wire_labels, item->samples[0], item->index};
+    return scratch->lookup_count == LOOKUPS_MAX ? stage_lookups(request, scratch) : TIDE_OK;
+}
+
 static enum tide_err stage_body(struct write_request *request, struct write_scratch *scratch)
 {
     const uint64_t wire_seed = tide_hash64(request->tenant, request->distributor->wire_seed);
@@ -354,12 +396,17 @@ static enum tide_err stage_body(struct write_request *request, struct write_scra
     tide__ref_cache_begin(request->distributor->cache);
     while ((err = tide_write_next(scratch->scanner, &item, &diag)) == TIDE_OK) {
         if (item.kind == TIDE_WRITE_SERIES)
-            err = stage_series(request, scratch, &item, wire_seed);
+            err = begin_series(request, scratch, &item, wire_seed);
         if (err == TIDE_OK && (item.kind == TIDE_WRITE_METADATA || item.has_metadata) &&
             item.metadata.metric.len > 0)
             err = stage_metadata(request, scratch, &item.metadata);
         if (err != TIDE_OK)
             break;
+    }
+    if (err == TIDE_END) {
+        err = stage_lookups(request, scratch);
+        if (err == TIDE_OK)
+            err = TIDE_END;
     }
     tide__ref_cache_end(request->distributor->cache);
     if (err == TIDE_END)
@@ -558,7 +605,8 @@ static void name_refused(struct write_request *request)
                   request->first_refused, (int)(name.len > 300 ? 300 : name.len),
                   (const char *)name.ptr,
                   request->refused_why == TIDE_ERR_LIMIT
-                      ? "no more series are accepted (limits.series_per_tenant_max)"
+                      ? "no more series (limits.series_per_tenant_max), or no room for "
+                        "samples of so many times"
                       : tide_err_text(request->refused_why));
     tide_buf_deinit(&name);
     if (scratch != NULL)

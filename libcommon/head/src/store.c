@@ -94,6 +94,8 @@ bool tide__store_accepts(const struct tide__store *store, int64_t start_ms)
 {
     size_t at;
 
+    if (store->free == 0 && store->slab_count >= TIDE__SLABS_FILL_MAX)
+        return false;
     if (store->partition_count < TIDE__PARTITIONS_MAX)
         return true;
     at = lower_bound(store, start_ms);

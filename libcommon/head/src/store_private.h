@@ -10,10 +10,14 @@
 #define TIDE__SLAB_BYTES_MAX (8u << TIDE__SLAB_OFFSET_BITS)
 #define TIDE__SLAB_BYTES_MIN 512u
 #define TIDE__SLABS_MAX (1u << (32 - TIDE__SLAB_OFFSET_BITS))
+/* No new slabs after so many, so that a checkpoint, which is restored series by series and may so
+ * be packed less well, can always be restored. */
+#define TIDE__SLABS_FILL_MAX (TIDE__SLABS_MAX / 8 * 7)
 /* Partitions with sealed chunks, at most: 68 years of 2 h, that is 1970 to now. A partition takes
  * at least one slab, so that senders of scattered old samples would use all numbers up. */
 #define TIDE__PARTITIONS_MAX 300000u
-_Static_assert(TIDE__PARTITIONS_MAX < TIDE__SLABS_MAX / 4 * 3, "most slabs are for data");
+_Static_assert(TIDE__PARTITIONS_MAX < TIDE__SLABS_FILL_MAX - TIDE__SLABS_MAX / 4,
+               "most slabs are for data");
 
 /* A sealed chunk; the stream follows it. Timed chunks: first is the offset of the first sample from
  * the start of the partition, and the stream is preceded by the offset of the last one (4 bytes in
@@ -98,7 +102,8 @@ static inline int64_t tide__store_start(const struct tide__store *store, uint32_
     return tide__store_slab(store, id)->partition->start_ms;
 }
 
-/* Whether a chunk of the partition may be added: not if that made too many partitions. */
+/* Whether a chunk of the partition may be added: not if that made too many partitions, nor when no
+ * slab number is left, which tide__store_add() could not tell from a lack of memory. */
 bool tide__store_accepts(const struct tide__store *store, int64_t start_ms);
 /* Room for a chunk with bytes after its header, in the partition that starts at start_ms. The
  * header's bytes, count and older are set; the caller fills the rest at once. Errors:

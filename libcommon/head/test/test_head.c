@@ -1,3 +1,4 @@
+#include "store_private.h"
 #include "support_model.h"
 
 #include "tide/base/mem.h"
@@ -312,6 +313,19 @@ static void test_truncate__uses_numbers_of_slabs_again(void **state)
     tide_head_free(head);
 }
 
+/* Filling all slabs for real would take 28 GiB. */
+static void test_store__accepts_nothing_that_it_could_not_restore(void **state)
+{
+    struct tide__store store = {.slab_count = TIDE__SLABS_FILL_MAX - 1};
+
+    (void)state;
+    assert_true(tide__store_accepts(&store, START_MS));
+    store.slab_count++;
+    assert_false(tide__store_accepts(&store, START_MS));
+    store.free = 7; /* Retention gave some back. */
+    assert_true(tide__store_accepts(&store, START_MS));
+}
+
 static void test_append__bounds_the_partitions(void **state)
 {
     struct tide_head_options options = tide_head_options_default;
@@ -525,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_append__backfills_in_little_time_and_memory),
         cmocka_unit_test(test_truncate__gives_the_memory_back),
         cmocka_unit_test(test_truncate__uses_numbers_of_slabs_again),
+        cmocka_unit_test(test_store__accepts_nothing_that_it_could_not_restore),
         cmocka_unit_test(test_append__bounds_the_partitions),
         cmocka_unit_test(test_head__is_small_when_empty),
         cmocka_unit_test(test_read__counts_against_the_limits),

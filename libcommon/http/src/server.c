@@ -115,6 +115,54 @@ static enum MHD_Result answer_now(struct tide_http_exchange *x)
     return tide__http_queue_answer(x) ? MHD_YES : MHD_NO;
 }
 
+/* Headers that change what a request means, and of which a request may have one. A proxy before us
+ * may have gone by the other one: where the body ends, or whose data it is (RFC 9112, section 6.3).
+ */
+static const char *const single_headers[] = {
+    "Content-Length", "Transfer-Encoding", "Host",
+    "Content-Type",   "Content-Encoding",  "X-Scope-OrgID"};
+#define SINGLE_HEADERS (sizeof(single_headers) / sizeof(single_headers[0]))
+
+struct head_check {
+    unsigned seen; /* A bit for each single header. */
+    const char *repeated;
+};
+
+static enum MHD_Result check_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    struct head_check *check = context;
+
+    (void)kind;
+    (void)value;
+    for (unsigned i = 0; i < SINGLE_HEADERS; i++) {
+        if (strcasecmp(name, single_headers[i]) != 0)
+            continue;
+        if ((check->seen & 1u << i) != 0)
+            check->repeated = single_headers[i];
+        check->seen |= 1u << i;
+    }
+    return MHD_YES;
+}
+
+/* False: refused, and nothing that follows on the connection can be trusted. */
+static bool head_is_clear(struct tide_http_exchange *x, const char *length, const char *encoding)
+{
+    struct head_check check = {0};
+
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, check_header, &check);
+    if (check.repeated != NULL)
+        tide__http_refuse(x, 400, "header %s stands twice", check.repeated);
+    else if (length != NULL && encoding != NULL)
+        tide__http_refuse(x, 400, "both Content-Length and Transfer-Encoding");
+    /* Libmicrohttpd would take all that follows, up to the end of the connection, for the body. */
+    else if (encoding != NULL && strcasecmp(encoding, "chunked") != 0)
+        tide__http_refuse(x, 501, "transfer encoding is not supported");
+    else
+        return true;
+    return false;
+}
+
 /* The first call: the head is there, the body not. */
 static enum MHD_Result begin(struct tide_http_exchange *x, const char *method)
 {
@@ -126,6 +174,8 @@ static enum MHD_Result begin(struct tide_http_exchange *x, const char *method)
     size_t bytes_max;
 
     snprintf(x->method, sizeof(x->method), "%s", method);
+    if (!head_is_clear(x, length, encoding))
+        return answer_now(x);
     tide__http_route(x);
     if (atomic_load_explicit(&x->server->draining, memory_order_relaxed))
         tide__http_refuse(x, 503, "shutting down");
@@ -141,11 +191,6 @@ static enum MHD_Result begin(struct tide_http_exchange *x, const char *method)
     if (x->body_expected + atomic_load_explicit(&x->server->bodies_bytes, memory_order_relaxed) >
         x->server->options.bodies_bytes_max)
         tide__http_refuse(x, 503, "too many request bodies are held already");
-    /* Libmicrohttpd would take all that follows, up to the end of the connection, for the body. */
-    if (encoding != NULL && strcasecmp(encoding, "chunked") != 0) {
-        tide__http_refuse(x, 501, "transfer encoding is not supported");
-        return answer_now(x);
-    }
     /* An answer at this place makes libmicrohttpd close the connection after it. That is right
      * where a long body would follow; a short one is read first, and the connection goes on. */
     if (x->refused != 0 && x->body_expected > DISCARD_BYTES_MAX)

@@ -367,6 +367,35 @@ static void test_server__refuses_malformed_percent_encoding(void **state)
     close(fd);
 }
 
+/* What two readers of the same bytes may understand differently is refused, and the connection
+ * ends: what follows may be a body to one and a request to the other. */
+static void test_server__refuses_heads_that_are_ambiguous(void **state)
+{
+    static const char *const heads[] = {
+        "Content-Length: 3\r\nContent-Length: 0\r\n",
+        "Content-Length: 3\r\ncontent-length: 3\r\n",
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "X-Scope-OrgID: a\r\nX-Scope-OrgID: b\r\nContent-Length: 3\r\n",
+        "Host: u\r\nContent-Length: 3\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        int fd = client_connect(port);
+        char request[256];
+
+        snprintf(request, sizeof(request),
+                 "POST /echo HTTP/1.1\r\nHost: t\r\n%s\r\nabcGET /echo HTTP/1.1\r\nHost: t\r\n\r\n",
+                 heads[i]);
+        client_send_str(fd, request);
+        client_receive(fd, "POST", &answer);
+        assert_int_equal(answer.status, 400);
+        assert_true(client_closed(fd));
+        close(fd);
+    }
+}
+
 static void test_server__reads_chunked_uploads(void **state)
 {
     struct tide_slice expected = TIDE_SLICE("big POST /big arg= tenant= body=hello, world");
@@ -878,6 +907,7 @@ int main(int argc, char **argv)
         WITH_SERVER(test_server__tells_wrong_paths_and_methods),
         WITH_SERVER(test_server__takes_long_targets_and_refuses_huge_ones),
         WITH_SERVER(test_server__refuses_malformed_percent_encoding),
+        WITH_SERVER(test_server__refuses_heads_that_are_ambiguous),
         WITH_SERVER(test_server__reads_chunked_uploads),
         WITH_SERVER(test_server__refuses_other_transfer_encodings),
         WITH_SERVER(test_server__continues_when_the_client_expects_it),

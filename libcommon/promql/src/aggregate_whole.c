@@ -221,9 +221,12 @@ static enum tide_err ratio_param(struct whole *w, size_t s, double *out)
     if (isnan(ratio))
         return tide__eval_fail(w->eval, TIDE_ERR_EXECUTION, "Ratio value is NaN");
     if (ratio < -1 || ratio > 1) {
-        tide__note_at(w->eval, false, w->agg->param->pos,
-                      "ratio value should be between -1 and 1, got %g, capping to %d", ratio,
-                      ratio < 0 ? -1 : 1);
+        char text[TIDE_NUMBER_TEXT_MAX];
+        size_t len = tide_number_format_g(ratio, text);
+
+        tide__note_at(w->eval, false, tide_expr_unparen(w->agg->param)->pos,
+                      "ratio value should be between -1 and 1, got %.*s, capping to %d", (int)len,
+                      text, ratio < 0 ? -1 : 1);
         ratio = ratio < 0 ? -1 : 1;
     }
     *out = ratio;
@@ -268,6 +271,15 @@ static void ignore_histograms(struct whole *w)
                       tide_aggregate_text(w->agg->op));
 }
 
+static void quantile_warn(const struct whole *w, double q)
+{
+    char text[TIDE_NUMBER_TEXT_MAX];
+    size_t len = tide_number_format_g(q, text);
+
+    tide__note_at(w->eval, false, tide_expr_unparen(w->agg->param)->pos,
+                  "quantile value should be between 0 and 1, got %.*s", (int)len, text);
+}
+
 static enum tide_err whole_quantile(struct whole *w, struct tide__matrix **out)
 {
     struct tide__matrix *m = NULL;
@@ -277,9 +289,7 @@ static enum tide_err whole_quantile(struct whole *w, struct tide__matrix **out)
 
     for (size_t s = 0; err == TIDE_OK && s < w->in->step_count; s++) {
         if (!tide__quantile_is_valid(w->param[s]))
-            tide__note_at(w->eval, false, w->agg->param->pos,
-                          "quantile value should be between 0 and 1, got %s%g",
-                          isnan(w->param[s]) ? "NaN" : "", w->param[s]);
+            quantile_warn(w, w->param[s]);
         for (size_t g = 0; g < w->map.count; g++) {
             size_t count = 0;
 
@@ -320,7 +330,7 @@ struct value_slot {
 struct value_counts {
     struct whole *w;
     struct tide_slice label;
-    bool label_dropped; /* The label is one of those that `without` takes away. */
+    bool label_dropped; /* `without` takes the label away again. */
     struct value_slot *slots;
     size_t slot_count;
     struct tide__row *rows;
@@ -473,7 +483,9 @@ static enum tide_err whole_count_values(struct whole *w, struct tide__matrix **o
     if (c.label.len == 0 || !tide_slice_is_utf8(c.label))
         return tide__eval_fail(w->eval, TIDE_ERR_EXECUTION, "invalid label name \"%.*s\"",
                                TIDE_SLICE_ARGS(c.label));
-    c.label_dropped = w->agg->without && tide__names_have(w->names, w->name_count, c.label);
+    c.label_dropped =
+        w->agg->without && (tide__names_have(w->agg->labels, w->agg->label_count, c.label) ||
+                            tide__is_metric_name(c.label));
     err = count_all(&c);
     if (err == TIDE_OK)
         err = tide__matrix_new(w->eval, c.row_count, &m);
@@ -486,6 +498,25 @@ static enum tide_err whole_count_values(struct whole *w, struct tide__matrix **o
     tide_mem_free(c.rows);
     *out = m;
     return err;
+}
+
+/* The value takes the place of the label before series are grouped: what the label said before
+ * neither joins nor parts them. */
+static enum tide_err value_names(struct whole *w)
+{
+    struct tide_slice label = tide_expr_unparen(w->agg->param)->u.string;
+    size_t count = w->agg->label_count;
+    struct tide_slice *names = tide__eval_alloc(w->eval, (count + 1) * sizeof(*names));
+    size_t kept = 0;
+
+    if (names == NULL)
+        return tide__eval_no_memory(w->eval);
+    for (size_t i = 0; i < count; i++)
+        if (!tide_slice_eq(w->agg->labels[i], label))
+            names[kept++] = w->agg->labels[i];
+    if (w->agg->without)
+        names[kept++] = label;
+    return tide__names_sorted(w->eval, names, kept, &w->names, &w->name_count);
 }
 
 /* ---- The whole ---- */
@@ -530,7 +561,10 @@ enum tide_err tide__aggregate_whole(struct tide__eval *eval, const struct tide_e
         tide__matrix_free(w.in);
         return err;
     }
-    err = tide__names_sorted(eval, w.agg->labels, w.agg->label_count, &w.names, &w.name_count);
+    if (w.agg->op == TIDE_AGG_COUNT_VALUES)
+        err = value_names(&w);
+    else
+        err = tide__names_sorted(eval, w.agg->labels, w.agg->label_count, &w.names, &w.name_count);
     if (err == TIDE_OK && w.agg->op != TIDE_AGG_COUNT_VALUES)
         err = tide__eval_scalar(eval, w.agg->param, &w.param);
     if (err == TIDE_OK)

@@ -112,7 +112,7 @@ void tide__note_at(struct tide__eval *eval, bool info, struct tide_promql_range 
 static struct tide_promql_range call_pos(const struct tide__call *call, size_t arg)
 {
     if (arg < call->expr->u.call.arg_count)
-        return call->expr->u.call.args[arg]->pos;
+        return tide_expr_unparen(call->expr->u.call.args[arg])->pos; /* As Prometheus points. */
     return call->expr->pos;
 }
 

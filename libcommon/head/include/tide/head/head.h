@@ -51,11 +51,11 @@ struct tide_head_rejects {
 /* Appends count samples given as columns. A sample that is there already with the same bits is
  * accepted and changes nothing; one with other bits at the same timestamp is rejected
  * (DUPLICATE_TIMESTAMP), one with a timestamp before oldest_ms too (TOO_OLD), one with an unknown
- * reference too (NOT_FOUND), one that would make more than 300,000 partitions too (LIMIT). Any
- * order of time is accepted. The lock is given away now and then:
- * readers may see the first part of a call. Errors: TIDE_ERR_NO_MEMORY; TIDE_ERR_CORRUPT, only
- * after restoring a checkpoint that nobody sound wrote. Then the head is unusable and the process
- * must end. */
+ * reference too (NOT_FOUND), one that would make more than 300,000 partitions, or close
+ * a chunk when there is no room for it (28 GiB), too (LIMIT). Any order of time is accepted. The
+ * lock is given away now and then: readers may see the first part of a call. Errors:
+ * TIDE_ERR_NO_MEMORY; TIDE_ERR_CORRUPT, only after restoring a checkpoint that nobody sound wrote.
+ * Then the head is unusable and the process must end. */
 TIDE_CHECK_RESULT enum tide_err tide_head_append(struct tide_head *head, const uint32_t *refs,
                                                  const int64_t *times_ms, const uint64_t *bits,
                                                  size_t count, int64_t oldest_ms,
