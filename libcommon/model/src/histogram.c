@@ -1,9 +1,8 @@
-/* Native histograms: checks, bounds, copies and the stored form (docs/format/histogram.md). */
+/* Native histograms: checks, copies and the stored form (docs/format/histogram.md). */
 #include "tide/model/histogram.h"
 
 #include "tide/model/sample.h"
 
-#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 
@@ -196,30 +195,6 @@ bool tide_histogram_eq(const struct tide_histogram *a, const struct tide_histogr
            same_spans(a->negative_spans, a->negative_span_count, b->negative_spans,
                       b->negative_span_count) &&
            same_values(a->negative, a->negative_count, b->negative, b->negative_count);
-}
-
-/* ---- Bounds ---- */
-
-double tide_histogram_bound(const struct tide_histogram *h, int64_t index)
-{
-    int64_t exponent, part, parts;
-
-    if (is_custom(h)) {
-        if (index < 0)
-            return -INFINITY;
-        return index < (int64_t)h->custom_count ? h->custom_values[index] : INFINITY;
-    }
-    parts = h->schema > 0 ? INT64_C(1) << h->schema : 1;
-    part = index & (parts - 1); /* Of the parts of one power of two. */
-    exponent = h->schema > 0 ? (index - part) / parts : index * (INT64_C(1) << -h->schema);
-    if (exponent == DBL_MAX_EXP && part == 0)
-        return DBL_MAX; /* +Inf would claim the infinities, which have a bucket of their own. */
-    if (exponent > DBL_MAX_EXP)
-        return INFINITY;
-    if (exponent < DBL_MIN_EXP - DBL_MANT_DIG - 1)
-        return 0;
-    /* In long double, so that the result is rounded once. */
-    return ldexp((double)exp2l((long double)part / (long double)parts), (int)exponent);
 }
 
 /* ---- Copy ---- */

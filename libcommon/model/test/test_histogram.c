@@ -147,6 +147,16 @@ static void test_histogram__bounds_are_powers_of_two(void **state)
     assert_true(tide_histogram_bound(&h, 2) == 2);
     assert_true(fabs(tide_histogram_bound(&h, 1) - sqrt(2)) < 1e-15);
     assert_true(fabs(tide_histogram_bound(&h, -1) - sqrt(0.5)) < 1e-15);
+    /* Each schema has every other bound of the next one; all rise. */
+    for (h.schema = 1; h.schema < TIDE_HISTOGRAM_SCHEMA_MAX; h.schema++)
+        for (int64_t i = -600; i < 600; i++) {
+            struct tide_histogram finer = {.schema = h.schema + 1};
+            double bound = tide_histogram_bound(&h, i);
+
+            assert_true(bound == tide_histogram_bound(&finer, 2 * i));
+            assert_true(bound < tide_histogram_bound(&finer, 2 * i + 1));
+            assert_true(fabs(bound / exp2((double)i / exp2(h.schema)) - 1) < 1e-15);
+        }
     h.schema = -4;
     assert_true(tide_histogram_bound(&h, 1) == 65536);
     assert_true(tide_histogram_bound(&h, -1) == 1.0 / 65536);
