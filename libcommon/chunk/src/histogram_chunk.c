@@ -18,23 +18,31 @@ static bool has_zero_bucket(const struct tide_histogram *h)
     return h->schema != TIDE_HISTOGRAM_SCHEMA_CUSTOM;
 }
 
-/* Counts of a histogram in one row: count, zero count, positive and negative buckets. */
-static size_t counts_of(const struct tide_histogram *h)
+/* The counts of a histogram as they are told: count, zero bucket, positive and negative ones. */
+struct parts {
+    const double *items[4];
+    size_t counts[4];
+    size_t total;
+};
+
+static struct parts parts_of(const struct tide_histogram *h)
 {
-    return 1u + has_zero_bucket(h) + h->positive_count +
-           (has_zero_bucket(h) ? h->negative_count : 0);
+    bool zero = has_zero_bucket(h);
+    struct parts parts = {.items = {&h->count, &h->zero_count, h->positive, h->negative},
+                          .counts = {1, zero, h->positive_count, zero ? h->negative_count : 0}};
+
+    for (size_t k = 0; k < 4; k++)
+        parts.total += parts.counts[k];
+    return parts;
 }
 
-static void gather_counts(const struct tide_histogram *h, double *out)
+static bool are_integers(const struct parts *parts)
 {
-    *out++ = h->count;
-    if (has_zero_bucket(h))
-        *out++ = h->zero_count;
-    if (h->positive_count > 0)
-        memcpy(out, h->positive, h->positive_count * sizeof(*out));
-    out += h->positive_count;
-    if (has_zero_bucket(h) && h->negative_count > 0)
-        memcpy(out, h->negative, h->negative_count * sizeof(*out));
+    for (size_t k = 0; k < 4; k++)
+        for (size_t i = 0; i < parts->counts[k]; i++)
+            if (!tide_histogram_is_integer(parts->items[k][i]))
+                return false;
+    return true;
 }
 
 /* Steps are differences modulo 2^64, so that any two timestamps have one. */
@@ -48,10 +56,10 @@ static int64_t plus(int64_t a, int64_t b)
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
-/* The integer that a difference is taken from. */
-static int64_t base_of(double before)
+/* The integer that a difference is taken from. integers: all of that sample were. */
+static int64_t base_of(double before, bool integers)
 {
-    return tide_histogram_is_integer(before) ? (int64_t)before : 0;
+    return integers || tide_histogram_is_integer(before) ? (int64_t)before : 0;
 }
 
 /* ---- Append ---- */
@@ -81,29 +89,36 @@ static void put_xor(struct tide_buf *out, uint64_t x)
         tide_buf_byte(out, (uint8_t)x);
 }
 
-/* Starts with the histogram's layout unless it is the one there is. Sets *fresh. */
-static enum tide_err take_layout(struct tide_histogram_chunk *chunk, const struct tide_histogram *h,
-                                 bool *fresh)
+/* Appends the histogram's layout unless it is the one there is. Sets *fresh. */
+static enum tide_err put_layout(struct tide_histogram_chunk *chunk, const struct tide_histogram *h,
+                                size_t count_count, bool *fresh)
 {
-    struct tide_buf layout = {0};
+    struct tide_buf *out = &chunk->stream;
+    size_t start = out->len;
+    struct tide_slice layout;
     enum tide_err err;
 
-    tide_histogram_encode_layout(h, &layout);
-    err = tide_buf_ok(&layout);
-    *fresh = !tide_slice_eq(tide_buf_view(&layout), tide_buf_view(&chunk->layout));
-    if (err != TIDE_OK || !*fresh) {
-        tide_buf_deinit(&layout);
-        return err;
-    }
-    tide_buf_deinit(&chunk->layout);
-    chunk->layout = layout;
-    chunk->count_count = counts_of(h);
-    err = tide_mem_grow((void **)&chunk->counts, &chunk->count_capacity, chunk->count_count,
-                        sizeof(*chunk->counts));
+    tide_histogram_encode_layout(h, out);
+    err = tide_buf_ok(out);
     if (err != TIDE_OK)
         return err;
-    for (size_t i = 0; i < chunk->count_count; i++)
+    layout = (struct tide_slice){out->ptr + start, out->len - start};
+    *fresh = !tide_slice_eq(layout, tide_buf_view(&chunk->layout));
+    if (!*fresh) {
+        out->len = start;
+        return TIDE_OK;
+    }
+    tide_buf_deinit(&chunk->layout);
+    tide_buf_slice(&chunk->layout, layout);
+    err = tide_buf_ok(&chunk->layout);
+    if (err == TIDE_OK)
+        err = tide_mem_grow((void **)&chunk->counts, &chunk->count_capacity, count_count,
+                            sizeof(*chunk->counts));
+    if (err != TIDE_OK)
+        return err;
+    for (size_t i = 0; i < count_count; i++)
         chunk->counts[i] = 0;
+    chunk->integers = true;
     chunk->decoded_bytes +=
         (h->positive_span_count + h->negative_span_count) * sizeof(*h->positive_spans) +
         h->custom_count * sizeof(*h->custom_values);
@@ -114,34 +129,35 @@ static enum tide_err put_histogram(struct tide_histogram_chunk *chunk, int64_t s
                                    const struct tide_histogram *h)
 {
     struct tide_buf *out = &chunk->stream;
-    double *counts;
-    bool fresh = false, integers = true;
-    enum tide_err err = take_layout(chunk, h, &fresh);
+    const struct parts parts = parts_of(h);
+    const bool integers = are_integers(&parts);
+    const size_t start = out->len;
+    double *before;
+    bool fresh = false;
+    enum tide_err err;
 
+    tide_buf_byte(out, 0); /* The flags, once they are known. */
+    tide_buf_varint(out, step);
+    err = put_layout(chunk, h, parts.total, &fresh);
     if (err != TIDE_OK)
         return err;
-    counts = tide_mem_array(chunk->count_count, sizeof(*counts));
-    if (counts == NULL)
-        return TIDE_ERR_NO_MEMORY;
-    gather_counts(h, counts);
-    for (size_t i = 0; i < chunk->count_count; i++)
-        integers &= tide_histogram_is_integer(counts[i]);
-    tide_buf_byte(out, (uint8_t)((unsigned)h->reset | (integers ? FLAG_INTEGERS : 0u) |
-                                 (fresh ? FLAG_LAYOUT : 0u)));
-    tide_buf_varint(out, step);
-    if (fresh)
-        tide_buf_slice(out, tide_buf_view(&chunk->layout));
+    out->ptr[start] = (uint8_t)((unsigned)h->reset | (integers ? FLAG_INTEGERS : 0u) |
+                                (fresh ? FLAG_LAYOUT : 0u));
     put_xor(out, tide_value_bits(h->sum) ^ chunk->sum_bits);
     chunk->sum_bits = tide_value_bits(h->sum);
-    for (size_t i = 0; i < chunk->count_count; i++) {
-        if (integers)
-            tide_buf_varint(out, (int64_t)counts[i] - base_of(chunk->counts[i]));
-        else
-            put_xor(out, tide_value_bits(counts[i]) ^ tide_value_bits(chunk->counts[i]));
-    }
-    memcpy(chunk->counts, counts, chunk->count_count * sizeof(*counts));
-    tide_mem_free(counts);
-    chunk->decoded_bytes += chunk->count_count * sizeof(*counts);
+    before = chunk->counts;
+    for (size_t k = 0; k < 4; k++)
+        for (size_t i = 0; i < parts.counts[k]; i++, before++) {
+            double count = parts.items[k][i];
+
+            if (integers)
+                tide_buf_varint(out, (int64_t)count - base_of(*before, chunk->integers));
+            else
+                put_xor(out, tide_value_bits(count) ^ tide_value_bits(*before));
+            *before = count;
+        }
+    chunk->integers = integers;
+    chunk->decoded_bytes += parts.total * sizeof(*before);
     return TIDE_OK;
 }
 
@@ -199,26 +215,48 @@ static enum tide_err read_xor(struct tide_reader *r, uint64_t *out)
     return TIDE_OK;
 }
 
-static enum tide_err read_counts(struct tide_reader *r, bool integers, const double *before,
-                                 size_t count, double *out)
+/* A difference: nearly always one byte. */
+static inline enum tide_err read_difference(struct tide_reader *r, int64_t *out)
+{
+    if (r->rest.len > 0 && *r->rest.ptr < 0x80) {
+        unsigned v = *r->rest.ptr;
+
+        *out = (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+        r->rest.ptr++;
+        r->rest.len--;
+        return TIDE_OK;
+    }
+    return tide_reader_varint(r, out);
+}
+
+/* Integers; before_integers: all those before were, too. */
+static enum tide_err read_integers(struct tide_reader *r, const double *before,
+                                   bool before_integers, size_t count, double *out)
 {
     for (size_t i = 0; i < count; i++) {
-        uint64_t x;
-        int64_t difference;
-        double base = before == NULL ? 0 : before[i];
-        enum tide_err err = integers ? tide_reader_varint(r, &difference) : read_xor(r, &x);
+        int64_t base = before == NULL ? 0 : base_of(before[i], before_integers), difference;
+        enum tide_err err = read_difference(r, &difference);
 
         if (err != TIDE_OK)
             return err;
-        if (!integers) {
-            out[i] = tide_value(x ^ tide_value_bits(base));
-            continue;
-        }
         /* Compared before they are added: both ends of the range are far from overflow. */
-        if (difference < -base_of(base) ||
-            difference > (int64_t)TIDE_HISTOGRAM_INTEGER_MAX - base_of(base))
+        if (difference < -base || difference > (int64_t)TIDE_HISTOGRAM_INTEGER_MAX - base)
             return TIDE_ERR_CORRUPT;
-        out[i] = (double)(base_of(base) + difference);
+        out[i] = (double)(base + difference);
+    }
+    return TIDE_OK;
+}
+
+static enum tide_err read_floats(struct tide_reader *r, const double *before, size_t count,
+                                 double *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t x;
+        enum tide_err err = read_xor(r, &x);
+
+        if (err != TIDE_OK)
+            return err;
+        out[i] = tide_value(x ^ (before == NULL ? 0 : tide_value_bits(before[i])));
     }
     return TIDE_OK;
 }
@@ -230,6 +268,7 @@ struct state {
     struct tide_histogram layout;
     bool has_layout;
     const double *counts; /* Of the last histogram with that layout; NULL: zeros. */
+    bool integers;        /* What they all are. */
     uint64_t sum_bits;
 };
 
@@ -254,16 +293,18 @@ static enum tide_err read_histogram(struct state *s, uint8_t flags, struct tide_
         return err;
     s->sum_bits ^= x;
     h = s->layout;
-    count = counts_of(&h);
+    count = parts_of(&h).total;
     if (count > s->r.rest.len) /* Each takes a byte: before memory is spent on them. */
         return TIDE_ERR_CORRUPT;
     counts = tide_arena_alloc(s->arena, count * sizeof(*counts));
     if (counts == NULL)
         return TIDE_ERR_NO_MEMORY;
-    err = read_counts(&s->r, (flags & FLAG_INTEGERS) != 0, s->counts, count, counts);
+    err = flags & FLAG_INTEGERS ? read_integers(&s->r, s->counts, s->integers, count, counts)
+                                : read_floats(&s->r, s->counts, count, counts);
     if (err != TIDE_OK)
         return err;
     s->counts = counts;
+    s->integers = (flags & FLAG_INTEGERS) != 0;
     h.reset = (enum tide_counter_reset)(flags & FLAG_RESET);
     h.sum = tide_value(s->sum_bits);
     h.count = *counts++;

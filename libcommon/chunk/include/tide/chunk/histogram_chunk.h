@@ -17,8 +17,8 @@ struct tide_histogram_chunk {
     uint64_t sum_bits;
     struct tide_buf layout; /* Encoded; empty: there was none yet. */
     double *counts;         /* Of the last sample with that layout. */
-    size_t count_count;
     size_t count_capacity;
+    bool integers; /* What they all are. */
     /* Bytes that decoding takes, at most. */
     uint64_t decoded_bytes;
 };
