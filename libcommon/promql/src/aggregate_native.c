@@ -166,10 +166,10 @@ enum tide_err tide__native_finish(struct tide__eval *eval, struct tide_promql_ra
 
     if (cell->native == NULL)
         return TIDE_OK;
-    histograms = tide__eval_alloc(eval, steps * sizeof(*histograms));
+    histograms = tide__eval_alloc(eval, steps * sizeof(struct tide_histogram *));
     if (histograms == NULL)
         return tide__eval_no_memory(eval);
-    memset(histograms, 0, steps * sizeof(*histograms));
+    memset(histograms, 0, steps * sizeof(struct tide_histogram *));
     for (size_t s = 0; s < steps; s++) {
         struct tide__native *native = cell->native[s];
 

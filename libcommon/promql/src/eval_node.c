@@ -456,7 +456,8 @@ static enum tide_err repeat_histogram(struct tide__eval *eval, const struct tide
                                       struct tide__row *row)
 {
     size_t steps = eval->grid->step_count;
-    const struct tide_histogram **histograms = tide__eval_alloc(eval, steps * sizeof(*histograms));
+    const struct tide_histogram **histograms =
+        tide__eval_alloc(eval, steps * sizeof(struct tide_histogram *));
 
     if (histograms == NULL)
         return tide__eval_no_memory(eval);

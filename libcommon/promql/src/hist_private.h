@@ -69,8 +69,8 @@ void tide__hist_print(const struct tide_histogram *h, struct tide_buf *out);
 
 /* ---- Sums (hist_sum.c, hist_align.c) ---- */
 
-/* Buckets by rising index, each index once. lost is what rounding lost, NULL when that is not
- * kept. */
+/* Buckets by rising index, each index once, used of at most room. lost is what rounding lost, NULL
+ * when that is not kept. */
 struct tide__hist_list {
     int32_t *index;
     double *count;

@@ -4,6 +4,8 @@
 
 #include "fn_private.h"
 
+#include "tide/base/assert.h"
+
 #include <math.h>
 
 /* ---- Lists of buckets ---- */
@@ -50,6 +52,7 @@ static bool list_read(struct tide__hist_list *list, struct tide_arena *arena, bo
                               compensated))
         return false;
     for (; more; more = tide__hist_side_next(&side)) {
+        TIDE_ASSERT(list->used < list->room);
         list->index[list->used] = (int32_t)side.index;
         list->count[list->used++] = side.counts[side.at];
     }
@@ -88,12 +91,12 @@ static bool list_unite(struct tide__hist_list *list, struct tide_arena *arena, b
 
     if (!lacks)
         return true;
-    /* A quarter more, so that a sum of many histograms does not copy each time. */
-    if (!tide__hist_list_make(&united, arena, count + count / 4, compensated))
+    if (!tide__hist_list_make(&united, arena, count, compensated))
         return false;
     while (i < list->used || j < other->used) {
         uint32_t at = united.used++;
 
+        TIDE_ASSERT(at < united.room);
         if (i < list->used && (j >= other->used || list->index[i] <= other->index[j])) {
             united.index[at] = list->index[i];
             united.count[at] = list->count[i];

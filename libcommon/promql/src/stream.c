@@ -90,7 +90,8 @@ static enum tide_err row_samples(const struct tide__stream *stream,
     times = tide_arena_alloc(worker->private, (count + 1) * sizeof(*times));
     values = tide_arena_alloc(worker->private, (count + 1) * sizeof(*values));
     if (row->histograms != NULL)
-        histograms = tide_arena_alloc(worker->private, (count + 1) * sizeof(*histograms));
+        histograms =
+            tide_arena_alloc(worker->private, (count + 1) * sizeof(struct tide_histogram *));
     if (times == NULL || values == NULL || (row->histograms != NULL && histograms == NULL))
         return TIDE_ERR_NO_MEMORY;
     count = 0;

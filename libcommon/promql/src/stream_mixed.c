@@ -26,7 +26,7 @@ static bool without_stale(struct tide_series_samples *samples, struct tide_arena
         return true;
     times = tide_arena_alloc(arena, samples->count * sizeof(*times));
     values = tide_arena_alloc(arena, samples->count * sizeof(*values));
-    histograms = tide_arena_alloc(arena, samples->count * sizeof(*histograms));
+    histograms = tide_arena_alloc(arena, samples->count * sizeof(struct tide_histogram *));
     if (times == NULL || values == NULL || histograms == NULL)
         return false;
     kept = 0;
@@ -65,7 +65,7 @@ bool tide__mixed_samples(struct tide_series_samples *samples, bool drop_stale, b
 
     if (drop_stale && !without_stale(samples, arena, dropped))
         return false;
-    hinted = tide_arena_alloc(arena, (samples->count + 1) * sizeof(*hinted));
+    hinted = tide_arena_alloc(arena, (samples->count + 1) * sizeof(struct tide_histogram *));
     if (hinted == NULL)
         return false;
     for (size_t i = 0; i < samples->count; i++) {
@@ -187,7 +187,7 @@ bool tide__row_op_mixed(struct tide__eval *eval, const struct tide__row_op *op,
         *histograms = NULL;
         return true;
     }
-    out = tide_arena_new_array(arena, step_count, sizeof(*out));
+    out = tide_arena_new_array(arena, step_count, sizeof(struct tide_histogram *));
     if (out == NULL)
         return false;
     for (size_t s = 0; s < step_count; s++) {

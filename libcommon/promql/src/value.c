@@ -96,7 +96,7 @@ enum tide_err tide__row_keep(struct tide__row *row, const struct tide_histogram 
 
     if (arena == NULL)
         return TIDE_ERR_NO_MEMORY;
-    kept = tide_arena_new_array(arena, step_count, sizeof(*kept));
+    kept = tide_arena_new_array(arena, step_count, sizeof(struct tide_histogram *));
     if (kept == NULL)
         return TIDE_ERR_NO_MEMORY;
     for (size_t s = 0; s < step_count; s++) {
@@ -148,7 +148,7 @@ static enum tide_err merge_histograms(struct tide__eval *eval, struct tide__row 
 
     if (to->histograms == NULL && from->histograms == NULL)
         return TIDE_OK;
-    merged = tide__eval_alloc(eval, step_count * sizeof(*merged));
+    merged = tide__eval_alloc(eval, step_count * sizeof(struct tide_histogram *));
     if (merged == NULL)
         return tide__eval_no_memory(eval);
     for (size_t s = 0; s < step_count; s++)

@@ -225,7 +225,7 @@ void support_series_append_histogram(struct support_source *src, struct support_
     TIDE_ASSERT(err == TIDE_OK);
     support_series_append(series, ts_ms, 0);
     if (series->histograms == NULL) {
-        series->histograms = calloc(series->capacity, sizeof(*series->histograms));
+        series->histograms = calloc(series->capacity, sizeof(struct tide_histogram *));
         TIDE_ASSERT(series->histograms != NULL);
     }
     series->histograms[series->count - 1] = copy;
@@ -241,7 +241,7 @@ void support_series_append(struct support_series *series, int64_t ts_ms, double 
         TIDE_ASSERT(series->times_ms != NULL && series->values != NULL);
         if (series->histograms != NULL) {
             series->histograms =
-                realloc(series->histograms, series->capacity * sizeof(*series->histograms));
+                realloc(series->histograms, series->capacity * sizeof(struct tide_histogram *));
             TIDE_ASSERT(series->histograms != NULL);
         }
     }

@@ -1,5 +1,5 @@
 /* Evaluation of PromQL queries over a series source, as Prometheus 3.x defines them (left-open
- * ranges and lookback, staleness, delayed removal of metric names), floats only.
+ * ranges and lookback, staleness, delayed removal of metric names), floats and native histograms.
  * Source: Prometheus 3.14 documentation, querying/basics, operators, functions. */
 #ifndef TIDE_PROMQL_ENGINE_H
 #define TIDE_PROMQL_ENGINE_H
