@@ -317,7 +317,8 @@ static void prefetch_record(const struct tide_head *head, uint32_t ref)
     }
 }
 
-/* A series that is not there, or has histograms. *why: the sample is to be rejected. */
+/* Why a sample is refused whose series is not there or has histograms, or whose timestamp is not
+ * taken; TIDE_OK: it is not. */
 static enum tide_err check_odd(struct tide_head *head, uint32_t ref, const struct tide__record *r,
                                int64_t ts_ms, int64_t oldest_ms, enum tide_err *why)
 {
@@ -340,6 +341,8 @@ static enum tide_err append_slice(struct tide_head *head, const uint32_t *refs,
 {
     enum tide_err err = TIDE_OK;
 
+    if (oldest_ms < -TIDE_HEAD_TIME_MS_MAX)
+        oldest_ms = -TIDE_HEAD_TIME_MS_MAX;
     for (size_t i = first; i < end && err == TIDE_OK; i++) {
         struct tide__record *r = tide__record(&head->records, refs[i]);
         enum tide__outcome outcome;
@@ -347,24 +350,25 @@ static enum tide_err append_slice(struct tide_head *head, const uint32_t *refs,
 
         if (i + PREFETCH_AHEAD < end)
             prefetch_record(head, refs[i + PREFETCH_AHEAD]);
-        if (r == NULL || (r->open.owner & (TIDE__LIVE | TIDE__HISTOGRAMS)) != TIDE__LIVE)
+        if (r == NULL || (r->open.owner & (TIDE__LIVE | TIDE__HISTOGRAMS)) != TIDE__LIVE ||
+            times_ms[i] < oldest_ms || times_ms[i] > TIDE_HEAD_TIME_MS_MAX) {
             err = check_odd(head, refs[i], r, times_ms[i], oldest_ms, &why);
-        else
-            why = tide__head_check_ms(times_ms[i], oldest_ms);
-        if (err == TIDE_OK && why != TIDE_OK) {
-            err = tide__head_reject(rejects, i, why);
-        } else if (err == TIDE_OK) {
-            err = append_one(head, refs[i], r, times_ms[i], bits[i], &outcome);
+            if (err == TIDE_OK && why != TIDE_OK) {
+                err = tide__head_reject(rejects, i, why);
+                continue;
+            }
             if (err != TIDE_OK)
                 break;
-            if (outcome == TIDE__CONFLICT) {
-                err = tide__head_reject(rejects, i, TIDE_ERR_DUPLICATE_TIMESTAMP);
-            } else if (outcome == TIDE__FULL) {
-                err = tide__head_reject(rejects, i, TIDE_ERR_LIMIT);
-            } else if (outcome == TIDE__STORED) {
-                head->min_ms = times_ms[i] < head->min_ms ? times_ms[i] : head->min_ms;
-                head->max_ms = times_ms[i] > head->max_ms ? times_ms[i] : head->max_ms;
-            }
+        }
+        err = append_one(head, refs[i], r, times_ms[i], bits[i], &outcome);
+        if (err != TIDE_OK)
+            break;
+        if (outcome == TIDE__STORED) {
+            head->min_ms = times_ms[i] < head->min_ms ? times_ms[i] : head->min_ms;
+            head->max_ms = times_ms[i] > head->max_ms ? times_ms[i] : head->max_ms;
+        } else if (outcome != TIDE__THERE) {
+            err = tide__head_reject(
+                rejects, i, outcome == TIDE__FULL ? TIDE_ERR_LIMIT : TIDE_ERR_DUPLICATE_TIMESTAMP);
         }
     }
     return err;

@@ -76,7 +76,6 @@ struct tide_head {
      * finds some parts of a series gone and others not yet. Else INT64_MIN. */
     int64_t floor_ms;
     struct tide__late_table late;
-    struct tide__histogram_table histograms;
     struct tide__scratch *scratch;
     uint64_t open_samples;
     int64_t min_ms, max_ms; /* INT64_MAX and INT64_MIN without samples. */
@@ -85,6 +84,8 @@ struct tide_head {
     void **graveyard;
     size_t grave_count;
     size_t grave_capacity;
+
+    struct tide__histogram_table histograms; /* Under the lock, too. */
 };
 
 void tide__head_lock_read(struct tide_head *head);
