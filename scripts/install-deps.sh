@@ -7,7 +7,7 @@ set -eu
 packages="
     cmake ninja-build gcc g++ clang clang-format clang-tidy libclang-rt-14-dev pkg-config git python3 curl
     libsnappy-dev liblz4-dev zlib1g-dev libzstd-dev libmicrohttpd-dev libxxhash-dev libroaring-dev
-    libre2-dev libcyaml-dev libjemalloc-dev librocksdb-dev libuv1-dev libcmocka-dev
+    libre2-dev libcyaml-dev libyaml-dev libjemalloc-dev librocksdb-dev libuv1-dev libcmocka-dev
     prometheus prometheus-node-exporter"
 raft_version=0.22
 

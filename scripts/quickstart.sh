@@ -19,7 +19,9 @@ esac
 
 cd "$(dirname "$0")/.."
 echo "== Installing and building (a few minutes the first time)"
-scripts/build.sh | tail -n 1
+log=$(mktemp)
+scripts/build.sh >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; exit 1; }
+rm -f "$log"
 
 dir=$(mktemp -d)
 pids=""

@@ -195,12 +195,10 @@ static enum tide_err check_fits(struct write_request *request, const struct shar
                          "than a shard accepts at once: send fewer in one request");
 }
 
-static void refuse_series(struct write_request *request, const struct tide_write_item *item,
-                          const struct tide_diag *diag)
+static void refuse_series(struct write_request *request, const struct tide_write_item *item)
 {
     request->series_refused++;
     request->samples_refused += item->sample_count + item->histogram_count;
-    tide_diag_set(&request->diag, "%s", diag->text);
 }
 
 /* A histogram that cannot be stored, of a series that can. */
@@ -232,8 +230,9 @@ static enum tide_err stage_histograms(struct write_request *request, struct writ
         struct tide_histogram histogram;
         size_t before;
         int64_t ts_ms;
-        enum tide_err err =
-            tide_write_histogram(scratch->scanner, item, i, &ts_ms, &histogram, &diag);
+        /* Only the first fault of a request is put into words. */
+        enum tide_err err = tide_write_histogram(scratch->scanner, item, i, &ts_ms, &histogram,
+                                                 request->diag.text[0] == '\0' ? &diag : NULL);
 
         if (err == TIDE_ERR_INVALID) {
             refuse_histogram(request, scratch, item, &diag);
@@ -257,33 +256,24 @@ static enum tide_err stage_exemplar(struct write_request *request, struct write_
                                     struct shard_stage *stage, uint32_t ref)
 {
     const size_t before = stage->builder.exemplars.len;
-    struct tide_diag diag = {{0}};
     struct tide_exemplar exemplar;
-    enum tide_err err = tide_write_exemplar(scratch->scanner, item, k, &exemplar, &diag);
+    enum tide_err err = tide_write_exemplar(scratch->scanner, item, k, &exemplar, &request->diag);
 
-    if (err == TIDE_ERR_INVALID) {
-        tide_diag_set(&request->diag, "%s", diag.text);
-        return TIDE_OK;
-    }
     if (err != TIDE_OK)
-        return err;
+        return err == TIDE_ERR_INVALID ? TIDE_OK : err;
     tide_push_add_exemplar(&stage->builder, ref, &exemplar);
     request->staged_bytes += stage->builder.exemplars.len - before;
     return check_fits(request, stage);
 }
 
-static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
+/* Samples, exemplars and histograms of a series that has some. */
+static enum tide_err stage_points(struct write_request *request, struct write_scratch *scratch,
                                   const struct tide_write_item *item, struct tide_hash128 key)
 {
-    struct tide_diag diag = {{0}};
     struct shard_stage *stage;
     uint32_t shard, ref;
-    enum tide_err err = locate(request, scratch, item, key, &shard, &ref, &diag);
+    enum tide_err err = locate(request, scratch, item, key, &shard, &ref, &request->diag);
 
-    if (err == TIDE_ERR_INVALID) {
-        refuse_series(request, item, &diag);
-        return TIDE_OK;
-    }
     if (err != TIDE_OK)
         return err;
     stage = &scratch->stages[shard];
@@ -296,6 +286,23 @@ static enum tide_err stage_series(struct write_request *request, struct write_sc
         err = stage_exemplar(request, scratch, item, i, stage, ref);
     if (err == TIDE_OK && item->histogram_count > 0)
         err = stage_histograms(request, scratch, item, shard, ref);
+    return err;
+}
+
+static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
+                                  const struct tide_write_item *item, struct tide_hash128 key)
+{
+    struct tide_labels labels;
+    enum tide_err err;
+
+    if (item->sample_count > 0 || item->histogram_count > 0 || item->exemplar_count > 0)
+        err = stage_points(request, scratch, item, key);
+    else /* It is not made for nothing, but told when it is bad. */
+        err = tide_write_labels(scratch->scanner, item, &labels, &request->diag);
+    if (err == TIDE_ERR_INVALID) {
+        refuse_series(request, item);
+        return TIDE_OK;
+    }
     return err;
 }
 

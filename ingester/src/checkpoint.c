@@ -182,14 +182,19 @@ static enum tide_err adopt(struct shard *shard, uint64_t index, const char *name
     if (err == TIDE_OK)
         err = tide_raft_checkpoint(shard->group, index, tide_buf_view(&manifest));
     tide_buf_deinit(&manifest);
-    if (err != TIDE_OK)
+    if (err != TIDE_OK) {
+        shard->leftovers = true; /* The manifest may be durable all the same: the file stays. */
         return err;
+    }
     if (shard->checkpoint_name[0] != '\0' && strcmp(shard->checkpoint_name, name) != 0) {
         shard_path(shard, shard->checkpoint_name, path, sizeof(path));
         unlink(path);
     }
     snprintf(shard->checkpoint_name, sizeof(shard->checkpoint_name), "%s", name);
     shard->checkpoint_bytes = bytes;
+    if (shard->leftovers)
+        tide__checkpoint_sweep(shard);
+    shard->leftovers = false;
     return TIDE_OK;
 }
 

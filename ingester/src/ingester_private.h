@@ -57,6 +57,7 @@ struct shard {
     /* The checkpointing thread's own. */
     uint64_t checkpoint_bytes; /* Size of the last file. */
     char checkpoint_name[64];  /* "" when there is none. */
+    bool leftovers;            /* A file was written, but it is not known whether it was named. */
 };
 
 struct tide_ingester {

@@ -21,6 +21,10 @@ TIDE_COUNTER(labelled_series, "tide_ingester_series_with_labels_total", "",
 /* Samples are dropped in steps of this, so that retention costs nothing between them. */
 #define TRUNCATE_STEP_MS 600000
 
+/* Clocks of senders differ a little, and the newest counts. One that is behind by more than this
+ * was set right: the newest was wrong, and would have all that comes now refused as too old. */
+#define CLOCK_BACK_MS 86400000
+
 void tide__shard_metrics_register(void)
 {
     tide_metric_register(&applied_samples);
@@ -254,7 +258,9 @@ static enum tide_err truncate_old(struct shard *shard, int64_t now_ms)
     const int64_t retention_ms = shard->rules.retention_ms;
     int64_t before_ms;
 
-    if (now_ms <= shard->now_ms)
+    if (shard->now_ms >= INT64_MIN + CLOCK_BACK_MS && now_ms < shard->now_ms - CLOCK_BACK_MS)
+        shard->truncated_ms = INT64_MIN;
+    else if (now_ms <= shard->now_ms)
         return TIDE_OK;
     shard->now_ms = now_ms;
     if (retention_ms == 0 || now_ms < INT64_MIN + retention_ms)

@@ -282,7 +282,7 @@ static void test_ingester__a_lost_store_file_is_not_made_up(void **state)
 /* A clock of senders that is ahead of this machine's, which the ingester tells its shards too. */
 static int64_t clock_ahead_ms(void)
 {
-    return tide_clock_wall_ms() + 1000 * HOUR_MS;
+    return tide_clock_wall_ms() + 10 * HOUR_MS;
 }
 
 static void test_ingester__samples_before_the_retention_are_refused(void **state)
@@ -339,6 +339,28 @@ static void test_ingester__what_the_retention_leaves_behind_is_dropped(void **st
 
     snprintf(line, sizeof(line), "x{n=\"1\"} %lld:2\n", (long long)(start_ms + 10 * HOUR_MS));
     assert_string_equal(read_all(store, "a", "x"), line);
+}
+
+/* A machine that comes up in 2099 and is set right later. */
+static void test_ingester__a_clock_that_is_set_back_ends_no_writes(void **state)
+{
+    struct store *store = *state;
+    const int64_t start_ms = clock_ahead_ms(), wrong_ms = start_ms + 100000 * HOUR_MS;
+    char line[64];
+
+    store->options.retention_ms = HOUR_MS;
+    store_open(store);
+    write_one(store, "a", "x", 1, wrong_ms, 1);
+    for (int round = 0; round < 2; round++) {
+        write_one(store, "a", "x", 2, start_ms + round, 2);
+        snprintf(line, sizeof(line), " %lld:2", (long long)start_ms + round);
+        assert_non_null(strstr(read_all(store, "a", "x"), line));
+        store_close(store); /* Nor does the wrong time come back. */
+        store_open(store);
+    }
+    /* Retention goes on from there: the partition of start_ms goes. */
+    write_one(store, "a", "x", 2, start_ms + 10 * HOUR_MS, 3);
+    assert_null(strstr(read_all(store, "a", "x"), line));
 }
 
 /* As when writes are refused because memory is full: then retention is what frees some. */
@@ -666,6 +688,7 @@ int main(int argc, char **argv)
         TEST(a_lost_store_file_is_not_made_up),
         TEST(samples_before_the_retention_are_refused),
         TEST(what_the_retention_leaves_behind_is_dropped),
+        TEST(a_clock_that_is_set_back_ends_no_writes),
         TEST(the_retention_goes_on_where_nobody_writes),
         TEST(tenants_over_the_limit_are_refused_and_others_are_not),
         TEST(other_options_after_a_crash_change_nothing_that_was_answered),

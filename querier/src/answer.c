@@ -99,8 +99,48 @@ void tide__call_fail(struct call *call, enum tide_err err)
 
 enum tide_err tide__call_over_memory(struct call *call)
 {
-    return tide_diag_err(&call->diag, TIDE_ERR_LIMIT,
-                         "the answer needs more memory than a query may use");
+    enum tide_err err = tide_diag_err(&call->diag, TIDE_ERR_LIMIT,
+                                      "the answer needs more memory than a query may use");
+
+    tide__call_add_bill(call);
+    return err;
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+void tide__call_add_bill(struct call *call)
+{
+    const struct tide_query_limits *limits = &call->limits;
+    const struct tide_diag why = call->diag;
+    uint64_t asked = atomic_load_explicit(&limits->refused_bytes, memory_order_relaxed);
+    uint64_t all = atomic_load_explicit(&limits->refused_budget_bytes, memory_order_relaxed);
+    uint64_t peak = atomic_load_explicit(&limits->memory_peak_bytes, memory_order_relaxed);
+
+    if (asked == 0)
+        return;
+    call->diag.text[0] = '\0';
+    tide_diag_set(&call->diag,
+                  "%s: it held %.1f MiB of %.1f (query.memory_bytes_max) and asked for %.1f more; "
+                  "all queries held %.1f MiB of %.1f (query.total_memory_bytes_max)",
+                  why.text, mib(peak), mib(limits->memory_bytes_max), mib(asked), mib(all),
+                  mib(limits->budget->memory_bytes_max));
+}
+
+enum tide_err tide__call_charge(struct call *call)
+{
+    const uint64_t bytes = tide_arena_bytes(call->arena);
+    enum tide_err err = TIDE_OK;
+
+    if (bytes > call->arena_charged)
+        err = tide_query_charge(&call->limits, (int64_t)(bytes - call->arena_charged));
+    if (err != TIDE_OK)
+        return tide__call_over_memory(call);
+    if (bytes > call->arena_charged)
+        call->arena_charged = bytes;
+    return TIDE_OK;
 }
 
 /* ---- The frame of a call ---- */
@@ -135,6 +175,7 @@ enum tide_err tide__call_begin(struct call *call, struct tide_querier *querier,
         timeout_ms = options->timeout_ms;
     call->limits.deadline_mono_ms = tide_clock_mono_ms() + timeout_ms;
     call->limits.memory_bytes_max = options->memory_bytes_max;
+    call->limits.budget = &querier->budget;
     call->limits.samples_max = options->samples_max;
     call->limits.series_max = options->series_max;
     tide_http_on_gone(x, cancel, call);
@@ -143,7 +184,13 @@ enum tide_err tide__call_begin(struct call *call, struct tide_querier *querier,
 
 void tide__call_end(struct call *call)
 {
+    /* What is charged for the arena, and whatever a failure has left. */
+    uint64_t left = atomic_load_explicit(&call->limits.memory_bytes, memory_order_relaxed);
+
     tide_arena_free(call->arena);
+    if (left > 0 && tide_query_charge(&call->limits, -(int64_t)left) != TIDE_OK)
+        call->limits.memory_bytes = 0;
+    tide__active_remove(call);
 }
 
 /* ---- Success ---- */
@@ -174,8 +221,12 @@ static void send(struct answer *answer)
 
 void tide__answer_flush(struct answer *answer)
 {
-    if (answer->buf.len >= FLUSH_BYTES)
-        send(answer);
+    if (answer->buf.len < FLUSH_BYTES)
+        return;
+    if (answer->streaming && answer->err == TIDE_OK &&
+        atomic_load_explicit(&answer->call->limits.canceled, memory_order_relaxed))
+        answer->err = TIDE_ERR_CANCELED;
+    send(answer);
 }
 
 static void write_notes(struct answer *answer, const char *key, const struct tide_slice *notes,

@@ -91,7 +91,7 @@ void tide__handle_metadata(void *context, struct tide_http_exchange *x)
     const struct tide_source *source;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     source = call.querier->options.source;
     err = tide__param_limit(&call, "limit", &limit);
@@ -171,7 +171,7 @@ void tide__handle_exemplars(void *context, struct tide_http_exchange *x)
     struct call call;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     err = tide__param_range(&call, &start_ms, &end_ms);
     if (err == TIDE_OK && !tide_http_param(x, "query", &text))

@@ -1,6 +1,7 @@
 /* The parts of the querier: parameters (params.c), answers (answer.c), and the calls: queries
- * (query.c), series and labels (series.c), metadata, exemplars and text (lookup.c), status
- * (status.c). */
+ * (query.c), series and labels (series.c), metadata, exemplars and text (lookup.c), trees
+ * (parse_query.c), status (status.c), what a store has nothing of (store.c), and the list of what
+ * runs (active.c). */
 #ifndef TIDE_QUERIER_PRIVATE_H
 #define TIDE_QUERIER_PRIVATE_H
 
@@ -8,9 +9,17 @@
 #include "tide/promql/parse.h"
 #include "tide/querier/querier.h"
 
+#include <pthread.h>
+
+struct call;
+
 struct tide_querier {
     struct tide_querier_options options;
     int64_t started_ms;
+    struct tide_query_budget budget; /* Of all calls. */
+    pthread_mutex_t active_lock;     /* Guards what follows, and the list's links. */
+    struct call *active;
+    uint64_t last_id;
 };
 
 /* What every call works with; lives from the handler's begin to its end. */
@@ -21,23 +30,45 @@ struct call {
     struct tide_arena *arena;
     struct tide_query_limits limits;
     struct tide_diag diag;
+    uint64_t arena_charged;
+
+    /* Of a query, in the list of those that run: see active.c. */
+    uint64_t id; /* 0: not in it. */
+    struct call *prev, *next;
+    int64_t begun_mono_ms, begun_wall_ms;
+    struct tide_buf about; /* Tenant, path, and the beginning of the query. */
+    size_t about_tenant;   /* Where they end. */
+    size_t about_path;
 };
 
 /* Fills in the call: tenant, arena, deadline from the timeout parameter, cancellation when the
  * client goes. On failure it has answered, and nothing is left to do. */
 TIDE_CHECK_RESULT enum tide_err tide__call_begin(struct call *call, struct tide_querier *querier,
                                                  struct tide_http_exchange *x);
+/* The same for a call that may take long: it is in the list of those that run. */
+TIDE_CHECK_RESULT enum tide_err tide__query_begin(struct call *call, struct tide_querier *querier,
+                                                  struct tide_http_exchange *x);
 /* Frees what begin made. After the answer. */
 void tide__call_end(struct call *call);
 /* Answers with the error envelope: call->diag, or the error's own text. */
 void tide__call_fail(struct call *call, enum tide_err err);
+/* Charges what the call's arena has grown by. Errors: TIDE_ERR_LIMIT, told in call->diag. */
+TIDE_CHECK_RESULT enum tide_err tide__call_charge(struct call *call);
 /* For a full arena: TIDE_ERR_LIMIT, told in call->diag. It is the query that is too large, not the
  * machine that is too small. */
 enum tide_err tide__call_over_memory(struct call *call);
+/* Adds to call->diag what the call and all others hold, if it is memory that was refused. */
+void tide__call_add_bill(struct call *call);
 
 /* Expose what answer.c and query.c count before there is anything to count. */
 void tide__answer_metrics_register(void);
 void tide__query_metrics_register(void);
+
+/* ---- active.c ---- */
+
+void tide__active_init(struct tide_querier *querier);
+void tide__active_deinit(struct tide_querier *querier);
+void tide__active_remove(struct call *call); /* Also what has never been in the list. */
 
 /* ---- params.c ---- */
 
@@ -107,10 +138,20 @@ void tide__handle_label_values(void *context, struct tide_http_exchange *x);
 void tide__handle_metadata(void *context, struct tide_http_exchange *x);
 void tide__handle_exemplars(void *context, struct tide_http_exchange *x);
 void tide__handle_format(void *context, struct tide_http_exchange *x);
+void tide__handle_parse(void *context, struct tide_http_exchange *x);
 void tide__handle_buildinfo(void *context, struct tide_http_exchange *x);
 void tide__handle_runtimeinfo(void *context, struct tide_http_exchange *x);
+void tide__handle_active(void *context, struct tide_http_exchange *x);
+void tide__handle_cancel(void *context, struct tide_http_exchange *x);
 void tide__handle_tsdb(void *context, struct tide_http_exchange *x);
 void tide__handle_rules(void *context, struct tide_http_exchange *x);
 void tide__handle_alerts(void *context, struct tide_http_exchange *x);
+void tide__handle_alertmanagers(void *context, struct tide_http_exchange *x);
+void tide__handle_targets(void *context, struct tide_http_exchange *x);
+void tide__handle_targets_metadata(void *context, struct tide_http_exchange *x);
+void tide__handle_scrape_pools(void *context, struct tide_http_exchange *x);
+void tide__handle_config(void *context, struct tide_http_exchange *x);
+void tide__handle_walreplay(void *context, struct tide_http_exchange *x);
+void tide__handle_features(void *context, struct tide_http_exchange *x);
 
 #endif

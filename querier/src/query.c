@@ -158,13 +158,20 @@ static void evaluate(struct call *call, struct tide_engine_params *params, uint6
                             &call->limits, &result, &diag);
     seconds = (double)(tide_clock_mono_ns() - start_ns) / 1e9;
     tide_metric_observe(params->instant ? &instant_seconds : &range_seconds, seconds);
+    /* It is the query that is too large, not the machine that is too small. */
+    if (err == TIDE_ERR_NO_MEMORY && atomic_load(&call->limits.refused_bytes) > 0)
+        err = TIDE_ERR_LIMIT;
     if (err != TIDE_OK) {
         if (err == TIDE_ERR_INVALID)
             tide_diag_set(&call->diag, "invalid parameter \"query\": %s", diag.text);
         else if (err == TIDE_ERR_TIMEOUT)
             tide_diag_set(&call->diag, "query timed out in expression evaluation");
+        else if (err == TIDE_ERR_CANCELED)
+            tide_diag_set(&call->diag, "query was canceled in expression evaluation");
         else
             call->diag = diag;
+        if (err == TIDE_ERR_LIMIT)
+            tide__call_add_bill(call);
         tide__call_fail(call, err);
         return;
     }
@@ -195,7 +202,7 @@ void tide__handle_query(void *context, struct tide_http_exchange *x)
     uint64_t limit;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     err = common_params(&call, &params, &limit);
     if (err == TIDE_OK)
@@ -240,7 +247,7 @@ void tide__handle_query_range(void *context, struct tide_http_exchange *x)
     uint64_t limit;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     err = range_params(&call, &params);
     if (err == TIDE_OK)

@@ -82,6 +82,8 @@ static enum tide_err gather_series(struct call *call, const struct tide_select *
             sets->count++;
         if (err == TIDE_ERR_NO_MEMORY)
             err = tide__call_over_memory(call);
+        if (err == TIDE_OK)
+            err = tide__call_charge(call);
         if (err == TIDE_OK && i % 1024 == 0)
             err = tide_query_check(&call->limits);
     }
@@ -122,7 +124,7 @@ void tide__handle_series(void *context, struct tide_http_exchange *x)
     struct call call;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     err = tide__param_range(&call, &start_ms, &end_ms);
     if (err == TIDE_OK)
@@ -198,7 +200,7 @@ void tide__handle_labels(void *context, struct tide_http_exchange *x)
 {
     struct call call;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     answer_strings(&call, NULL);
     tide__call_end(&call);
@@ -266,7 +268,7 @@ void tide__handle_label_values(void *context, struct tide_http_exchange *x)
     struct tide_slice name;
     struct call call;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     name = unescape(&call, tide_http_path_arg(x));
     if (name.len == 0 || !tide_slice_is_utf8(name)) {

@@ -202,7 +202,7 @@ void tide__handle_tsdb(void *context, struct tide_http_exchange *x)
     struct call call;
     enum tide_err err;
 
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
+    if (tide__query_begin(&call, context, x) != TIDE_OK)
         return;
     err = tide__param_limit(&call, "limit", &limit);
     if (limit == 0)
@@ -280,33 +280,4 @@ void tide__handle_runtimeinfo(void *context, struct tide_http_exchange *x)
     tide_json_object_end(&answer.json);
     tide__answer_end(&answer, NULL, 0, NULL, 0);
     tide__call_end(&call);
-}
-
-/* There is no ruler: the lists are empty, which is what asks the least of a client that shows them.
- */
-static void answer_empty(void *context, struct tide_http_exchange *x, const char *key)
-{
-    struct call call;
-    struct answer answer;
-
-    if (tide__call_begin(&call, context, x) != TIDE_OK)
-        return;
-    tide__answer_begin(&answer, &call);
-    tide_json_object_begin(&answer.json);
-    tide_json_key_str(&answer.json, key);
-    tide_json_array_begin(&answer.json);
-    tide_json_array_end(&answer.json);
-    tide_json_object_end(&answer.json);
-    tide__answer_end(&answer, NULL, 0, NULL, 0);
-    tide__call_end(&call);
-}
-
-void tide__handle_rules(void *context, struct tide_http_exchange *x)
-{
-    answer_empty(context, x, "groups");
-}
-
-void tide__handle_alerts(void *context, struct tide_http_exchange *x)
-{
-    answer_empty(context, x, "alerts");
 }

@@ -21,6 +21,9 @@ bool tide__strings_add(void *context, struct tide_slice text)
         strings->err = tide__call_over_memory(strings->call);
         return false;
     }
+    strings->err = tide__call_charge(strings->call);
+    if (strings->err != TIDE_OK)
+        return false;
     strings->items[strings->count++] = copy;
     return true;
 }

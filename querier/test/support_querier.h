@@ -58,6 +58,8 @@ void service_start(struct service *service, struct memory_source *memory,
 void service_stop(struct service *service);
 /* Asks with GET and answers the status; service->body is the body. */
 int service_get(struct service *service, const char *path);
+/* The same with another method, for the tenant "other" or (NULL) "t". */
+int service_ask(struct service *service, const char *method, const char *tenant, const char *path);
 /* Asks and compares the whole body. */
 void service_expect(struct service *service, const char *path, int status, const char *body);
 /* Asks and looks for a part of the body. */

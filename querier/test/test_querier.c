@@ -327,6 +327,22 @@ static void test_status__tells_what_clients_ask_for(void **state)
     service_expect_part(s, "/api/v1/status/runtimeinfo", 200, "\"startTime\":\"20");
     service_expect(s, "/api/v1/rules", 200, "{\"status\":\"success\",\"data\":{\"groups\":[]}}");
     service_expect(s, "/api/v1/alerts", 200, "{\"status\":\"success\",\"data\":{\"alerts\":[]}}");
+    service_expect(s, "/api/v1/alertmanagers", 200,
+                   "{\"status\":\"success\",\"data\":{\"activeAlertmanagers\":[],"
+                   "\"droppedAlertmanagers\":[]}}");
+    service_expect(s, "/api/v1/targets?state=active", 200,
+                   "{\"status\":\"success\",\"data\":{\"activeTargets\":[],"
+                   "\"droppedTargets\":[],\"droppedTargetCounts\":{}}}");
+    service_expect(s, "/api/v1/targets/metadata?limit=1", 200,
+                   "{\"status\":\"success\",\"data\":[]}");
+    service_expect(s, "/api/v1/scrape_pools", 200,
+                   "{\"status\":\"success\",\"data\":{\"scrapePools\":[]}}");
+    service_expect(s, "/api/v1/status/config", 200,
+                   "{\"status\":\"success\",\"data\":{\"yaml\":\"\"}}");
+    service_expect(s, "/api/v1/status/walreplay", 200,
+                   "{\"status\":\"success\",\"data\":{\"min\":0,\"max\":0,\"current\":0}}");
+    /* Any answer of 200 here would make Grafana take us for something else. */
+    assert_int_equal(service_get(s, "/api/v1/status/flags"), 404);
     service_expect(s, "/api/v1/nothing", 404,
                    "{\"status\":\"error\",\"errorType\":\"not_found\",\"error\":\"not found\"}");
 }
@@ -393,6 +409,31 @@ static void test_error_body__has_the_kind_of_its_status(void **state)
     }
 }
 
+static void test_rules__mistakes_in_parameters_are_told(void **state)
+{
+    struct service *s = &((struct fixture *)*state)->service;
+
+    service_expect(s,
+                   "/api/v1/rules?type=alert&exclude_alerts=true&group_limit=5&group_next_token=a"
+                   "&rule_name[]=b&match[]=x",
+                   200, "{\"status\":\"success\",\"data\":{\"groups\":[]}}");
+    service_expect_part(s, "/api/v1/rules?type=other", 400, "not supported value \\\"other\\\"");
+    service_expect_part(s, "/api/v1/rules?exclude_alerts=perhaps", 400, "exclude_alerts");
+    service_expect_part(s, "/api/v1/rules?group_next_token=a", 400, "group_limit");
+    service_expect_part(s, "/api/v1/rules?group_limit=a", 400, "group_limit");
+    service_expect_part(s, "/api/v1/rules?match[]=1", 400, "match[]");
+}
+
+static void test_features__tell_what_is_there(void **state)
+{
+    struct service *s = &((struct fixture *)*state)->service;
+
+    service_expect_part(s, "/api/v1/features", 200, "\"remote_write_receiver\":true");
+    service_expect_part(s, "/api/v1/features", 200, "\"admin\":false");
+    service_expect_part(s, "/api/v1/features", 200, "\"rate\":true");
+    service_expect_part(s, "/api/v1/features", 200, "\"limit_ratio\":true");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +453,8 @@ int main(void)
         TEST(format_query__prints_the_canonical_text),
         TEST(status__counts_over_all_shards),
         TEST(status__tells_what_clients_ask_for),
+        TEST(rules__mistakes_in_parameters_are_told),
+        TEST(features__tell_what_is_there),
         TEST_SMALL(limits__an_answer_larger_than_its_memory_is_refused),
         TEST_FEW(limits__samples_read_are_bounded),
         cmocka_unit_test(test_error_body__has_the_kind_of_its_status),

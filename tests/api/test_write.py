@@ -2,6 +2,7 @@
 import gzip
 import itertools
 import random
+import resource
 import socket
 import struct
 import time
@@ -247,6 +248,21 @@ class Refused(Write):
         self.tide.start()
         self.still_works()
 
+    def test_only_the_first_bad_series_is_put_into_words(self):
+        """Saying what is wrong with 256 KiB of labels takes milliseconds: 20,000 times would be a minute."""
+        symbols = ["", "v" * 4096, "__name__"] + ["l%02d" % i for i in range(60)]
+        refs = b"".join(varint(i) + varint(1) for i in range(2, len(symbols)))
+        sample = field_bytes(2, field_double(1, 1.0) + field_varint(2, 1000))
+        for series in (field_bytes(1, refs + varint(len(symbols) - 1) + varint(1)) + sample,  # The last label twice.
+                       field_bytes(1, refs) + field_bytes(3, b"")):  # A native histogram.
+            body = b"".join(field_bytes(4, text) for text in symbols) + field_bytes(5, series) * 20_000
+            started = time.monotonic()
+            reply = self.write(gzip.compress(body, 1), content_type=V2, encoding="gzip", compress=False)
+            self.assertLess(time.monotonic() - started, 15)
+            self.refused(reply, 400, "series 0")
+        names = self.tide.get("/api/v1/labels", tenant=self.tenant).json()["data"]
+        self.assertNotIn("l00", names)  # Without samples no series is made.
+
     def test_one_bad_request_costs_no_memory(self):
         before = self.tide.metrics()["process_resident_memory_bytes"]
         labels = [("__name__", "x")] + [("label%d" % i, "v" * 4000) for i in range(60)]
@@ -270,8 +286,26 @@ class Connections(Write):
         for s in slow:
             s.close()
 
+    def test_many_slow_senders_do_not_use_up_the_room_for_bodies(self):
+        """A few bytes of a body hold little of write.in_flight_bytes_max."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < 4000:
+            self.skipTest("this machine allows a process %d files" % hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 65536, hard))
+        slow = []
+        try:
+            for _ in range(2000):
+                slow.append(socket.create_connection(("127.0.0.1", self.tide.port)))
+                slow[-1].sendall(b"POST /api/v1/write HTTP/1.1\r\nHost: x\r\nContent-Length: 262144\r\n\r\nabc")
+            time.sleep(0.2)
+            self.still_works()
+        finally:
+            for s in slow:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                s.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
     def test_10000_idle_connections(self):
-        import resource
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < 12000:
             self.skipTest("this machine allows a process %d files" % hard)

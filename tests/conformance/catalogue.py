@@ -2,6 +2,8 @@
 
 C, G, H, S stand for a counter, a gauge, a classic histogram and a family with NaN and infinities.
 """
+import re
+
 from grammar import AGGREGATIONS, ARITHMETIC, COMPARISONS, DATE_FUNCTIONS, HISTOGRAM_FUNCTIONS, MATRIX_FUNCTIONS, SETS, \
     VECTOR_FUNCTIONS
 
@@ -53,6 +55,28 @@ rate(C[step() * 2]) | rate(C[2m + 1m]) | G offset (1m * 2) | G offset -(1m) | ra
 ( | ) | sum(x | rate(G) | sum() | G[5m | G{ | G{a} | G{a=} | {} | {a=""} | {a=~".*"} | G[5m] + 1 | "a" + 1 | 1 == 2 | G and 1 | topk(G) | topk(G, 1) | nosuch(G) | abs() | abs(G, G) | G offset 5 | G offset x | G @ G | 1 or 2 | G + on(job) and G | sum by (1) (G) | G[5m][5m] | rate(G[5m:1m][1m]) | G{job=~"("} | G{job=~"*"} | 08 | 0x | 1e | 5m5 | G bool + 1 | G + bool 1 | count_values(G) | # only a comment
 G # comment | sum ( \t G ) | SUM(G) | Sum By (job) (G) | G AND G | vector(1) ; vector(2) | sum(G),sum(G) | `a` + `b` | G == on() group_left() group_right() G | G{job="api",} | G{,} | sum by (job,) (G) | G{"job"="api"} | {"G", "job"="api"} | G{"x"} | {"temperature", "temperature"} | {job="api", "temperature"}
 """
+
+# The same for families of native histograms, whose name takes the place of I.
+NATIVE_NAMES = ("size_bytes", "wait_seconds", "spread", "either_total")
+NATIVE_OTHERS = """
+I + I | I - I | I * I | I / I | I * 2 | 2 * I | I / 2 | 2 / I | I / 0 | I ^ 2 | I % 2 | I + 1 | I == I | I != I | I > I | I == bool I | I > bool 1 | -I | +I | I atan2 I
+I and I | I or I | I unless I | I - I offset 1m | I == I offset 1m | sum(I) | avg(I) | sum by (instance) (I) | min(I) | max(I) | count(I) | group(I) | stddev(I) | stdvar(I)
+topk(1, I) | bottomk(1, I) | quantile(0.5, I) | count_values("v", I) | count(limitk(1, I)) | sum(rate(I[5m])) | rate(I[5m]) / 2 | sort(I) | sort_desc(I) | abs(I) | clamp_min(I, 1)
+histogram_quantile(0.5, I) | histogram_quantile(0.9, rate(I[5m])) | histogram_quantile(0.1, sum(rate(I[5m]))) | histogram_quantile(-1, I) | histogram_quantile(2, I) | histogram_quantile(NaN, I)
+histogram_fraction(0, 1, I) | histogram_fraction(-Inf, 0.2, I) | histogram_fraction(0.2, 0.7, rate(I[5m])) | histogram_fraction(-0.5, Inf, I) | I[1m] | I[5m:1m] | rate(I[5m:15s]) | timestamp(I) | absent(I) | scalar(I)
+label_replace(I, "x", "$1", "instance", "(.).*") | I and on () vector(1) | I * on () group_left vector(3) | sum(I) + sum(I) | histogram_count(I) > 5 | quantile_over_time(0.5, I[5m]) | predict_linear(I[5m], 60)
+"""
+
+
+def native_queries():
+    out = []
+    for name in NATIVE_NAMES:
+        for function in HISTOGRAM_FUNCTIONS:
+            out += ["%s(%s)" % (function, inner) for inner in (name, "rate(%s[5m])" % name, "sum(%s)" % name, "%s * -1" % name)]
+        for function in MATRIX_FUNCTIONS:
+            out += ["%s(%s[%s])" % (function, name, window) for window in ("5m", "45s", "20s")]
+        out += [re.sub(r"\bI\b", name, query.strip()) for line in NATIVE_OTHERS.strip().splitlines() for query in line.split(" | ")]
+    return out
 
 
 def queries():

@@ -11,7 +11,29 @@ RELATIVE = 1e-10
 # Sums in another order leave other rest bits; where all but those cancel, nothing relative can be said.
 ABSOLUTE = 1e-12
 
-ORDERED = re.compile(r"\s*(sort|sort_desc|sort_by_label|sort_by_label_desc|topk|bottomk)\b")
+# Whose result stands in an order that follows from the data; topk of several groups does not.
+ORDERED = re.compile(r"\s*((sort|sort_desc|sort_by_label|sort_by_label_desc)\b|(topk|bottomk)\s*\()")
+
+
+def is_ordered(query):
+    """Whether all of the query is one call of those: its first parenthesis is closed by its last character."""
+    query = query.strip()
+    if not ORDERED.match(query):
+        return False
+    depth, quote, at = 0, None, query.index("(")
+    while at < len(query):
+        ch = query[at]
+        if quote:
+            at += ch == "\\" and quote != "`"
+            quote = None if ch == quote else quote
+        elif ch in "\"'`":
+            quote = ch
+        else:
+            depth += (ch == "(") - (ch == ")")
+            if depth == 0:
+                return at == len(query) - 1
+        at += 1
+    return False
 
 
 class Difference(Exception):
@@ -19,7 +41,7 @@ class Difference(Exception):
 
     def __init__(self, kind, detail=""):
         super().__init__("%s: %s" % (kind, detail))
-        self.kind = kind
+        self.kind, self.detail = kind, str(detail)
 
 
 def float_equal(a, b):
@@ -90,7 +112,7 @@ class Comparison:
                 raise Difference("equal label sets", labels)
             for a, b in zip(left[labels], right[labels]):
                 self.series(a, b, labels)
-        if kind == "vector" and ORDERED.match(self.query):
+        if kind == "vector" and is_ordered(self.query):
             self.order(ours["result"], theirs["result"])
 
     @staticmethod

@@ -9,6 +9,7 @@ again. Exits 0 when nothing differs but what known.py explains, 3 when there is 
 """
 import argparse
 import collections
+import contextlib
 import http.client
 import json
 import random
@@ -18,6 +19,7 @@ import urllib.parse
 
 import catalogue
 import known
+import native
 from compare import Comparison, Difference
 from dataset import END_MS, START_MS, Dataset
 from grammar import MATRIX_FUNCTIONS, Grammar
@@ -47,9 +49,17 @@ class Api:
             self.connection = None
             raise
 
+    def close(self):
+        if self.connection:
+            self.connection.close()
 
-def load(dataset, tide, prometheus):
-    for body in dataset.bodies():
+
+def takes_native_histograms(tide):
+    return tide.write(native.series({"__name__": "probe"}, [], [(START_MS, native.NativeHistogram(0))]), tenant="probe").status == 204
+
+
+def load(bodies, tide, prometheus):
+    for body in bodies:
         reply = tide.write(body)
         if reply.status // 100 != 2:
             raise RuntimeError("Tidemark refuses the data: %r" % reply)
@@ -64,15 +74,16 @@ def probe(oracle):
     forms.update({
         "double_exponential_smoothing": "double_exponential_smoothing(bare[5m], 0.5, 0.5)",
         "sort_by_label": 'sort_by_label(bare, "a")',
-        "duration_expressions": "sum_over_time(bare[step() + 1m + min(1m, 2m)])"})
+        "duration_arithmetic": "sum_over_time(bare[1m * 2 + 1m])",
+        "duration_functions": "sum_over_time(bare[step() + 1m])"})
     return sorted(name for name, query in forms.items()
                   if oracle.ask({"query": query, "time": str(START_MS // 1000)})["status"] == "error")
 
 
-def fixed(seed):
+def fixed(seed, histograms):
     """The catalogue, at times of the seed's choosing."""
     rng = random.Random(seed)
-    for query in catalogue.queries():
+    for query in catalogue.queries() + (catalogue.native_queries() if histograms else []):
         at = START_MS + rng.randrange(3600, 7000) * 1000
         yield {"query": query, "time": "%.3f" % (at / 1000)}
         yield {"query": query, "start": "%.3f" % (at / 1000 - 900), "end": "%.3f" % (at / 1000), "step": rng.choice(("15", "60", "37.5"))}
@@ -85,8 +96,8 @@ def generated(seed, count, families, unsupported):
 
 
 class Run:
-    def __init__(self, out=sys.stdout, failures=None):
-        self.out, self.failures = out, failures
+    def __init__(self, out=sys.stdout, failures=None, nearly=None):
+        self.out, self.failures, self.nearly = out, failures, nearly
         self.counts = collections.Counter()
         self.classes = collections.Counter()
         self.explained = collections.Counter()
@@ -117,6 +128,8 @@ class Run:
         self.counts["values"] += comparison.values
         self.counts["values bit-equal"] += comparison.values_exact
         self.counts["same words"] += comparison.same_texts
+        if self.nearly and not (comparison.same_texts and comparison.exact == 2):
+            self.nearly.write(json.dumps({"params": params, "ours": answers[0], "theirs": answers[1]}, ensure_ascii=False) + "\n")
 
     def differs(self, params, answers, difference):
         self.counts["different"] += 1
@@ -140,36 +153,48 @@ class Run:
                 print("  %-9s %5d  %s" % (title, count, what), file=self.out)
 
 
-def differential(seed, count, failures_path=None, replay=None, fixed_list=True, out=sys.stdout):
+def differential(seed, count, failures_path=None, replay=None, fixed_list=True, nearly_path=None, out=sys.stdout):
     """Runs everything; answers the Run. Raises Unavailable."""
     print("seed %d" % seed, file=out, flush=True)
-    path = binary()
     started = time.monotonic()
-    failures = open(failures_path, "w", encoding="utf-8") if failures_path else None
-    run = Run(out, failures)
-    with Tidemark() as tide, Prometheus(path) as prometheus:
+    with contextlib.ExitStack() as files:
+        failures, nearly = (files.enter_context(open(path, "w", encoding="utf-8")) if path else None
+                            for path in (failures_path, nearly_path))
+        run = Run(out, failures, nearly)
+        ask_all(run, seed, count, replay, fixed_list)
+    run.report(time.monotonic() - started)
+    return run
+
+
+def ask_all(run, seed, count, replay, fixed_list):
+    with Tidemark() as tide, Prometheus(binary()) as prometheus:
         dataset = Dataset(seed)
-        load(dataset, tide, prometheus)
-        print("%d series, %d samples, from %d to %d" % (len(dataset.series), dataset.sample_count(), START_MS, END_MS), file=out)
+        load(dataset.bodies(), tide, prometheus)
+        print("%d series, %d samples, from %d to %d" % (len(dataset.series), dataset.sample_count(), START_MS, END_MS), file=run.out)
+        histograms = takes_native_histograms(tide)
+        if histograms:
+            data = native.NativeData(dataset)
+            load(data.bodies(), tide, prometheus)
+            print("%d series with native histograms, %d samples" % (len(data.series), data.sample_count()), file=run.out)
+        else:
+            print("this Tidemark takes no native histograms: left out", file=run.out)
         ours, theirs = Api(tide.port), Api(prometheus.port)
         unsupported = probe(theirs)
-        print("not in this Prometheus: " + (", ".join(unsupported) or "nothing"), file=out, flush=True)
+        print("not in this Prometheus: " + (", ".join(unsupported) or "nothing"), file=run.out, flush=True)
         if replay:
             with open(replay, encoding="utf-8") as f:
                 asked = [json.loads(line)["params"] for line in f]
         else:
-            asked = (fixed(seed) if fixed_list else ())
+            asked = fixed(seed, histograms) if fixed_list else ()
         for params in asked:
             run.one(ours, theirs, params)
         if not replay:
             for params in generated(seed, count, dataset.families, unsupported):
                 run.one(ours, theirs, params)
+        ours.close()
+        theirs.close()
         if tide.process.poll() is not None:
             raise RuntimeError("tidemark ended:\n" + tide.log())
-    if failures:
-        failures.close()
-    run.report(time.monotonic() - started)
-    return run
 
 
 def main():
@@ -178,11 +203,12 @@ def main():
     parser.add_argument("--count", type=int, default=5000, help="random queries, half of them range queries")
     parser.add_argument("--no-fixed", action="store_true", help="random queries only")
     parser.add_argument("--failures", default="differences.tmp", help="where differing queries are written")
+    parser.add_argument("--nearly", help="write equal answers that differ in bits or words to this file")
     parser.add_argument("--replay", help="ask the queries of such a file again, and nothing else")
     a = parser.parse_args()
     seed = a.seed if a.seed is not None else int(time.time())
     try:
-        run = differential(seed, a.count, a.failures, a.replay, not a.no_fixed)
+        run = differential(seed, a.count, a.failures, a.replay, not a.no_fixed, a.nearly)
     except Unavailable as err:
         print(err, file=sys.stderr)
         return UNAVAILABLE

@@ -30,7 +30,7 @@ def plain(name):
 
 
 class Grammar:
-    """unsupported: names of functions and forms ("duration_expressions", ...) that the oracle does not know."""
+    """unsupported: names of functions and forms ("duration_functions", ...) that the oracle does not know."""
 
     def __init__(self, seed, families, unsupported=()):
         self.random = random.Random(seed)
@@ -57,9 +57,10 @@ class Grammar:
                           "5m", "1e-3", "7", "1.5"))
 
     def duration(self):
-        if "duration_expressions" not in self.unsupported and self.chance(0.05):
-            return self.pick(("step()", "step() * 2", "1m * 3", "(2m + 30s)", "10m / 4", "2m ^ 1", "max(step(), 2m)",
-                              "min(5m, step() * 10)", "5m % 2m"))
+        if "duration_arithmetic" not in self.unsupported and self.chance(0.05):
+            return self.pick(("1m * 3", "(2m + 30s)", "10m / 4", "2m ^ 1", "5m % 2m", "7m - 90", "-(-2m)"))
+        if "duration_functions" not in self.unsupported and self.chance(0.03):
+            return self.pick(("step()", "step() * 2", "max(step(), 2m)", "min(5m, step() * 10)"))
         return self.pick(DURATIONS)
 
     def modifiers(self):
@@ -190,8 +191,10 @@ class Grammar:
 
     def histogram(self, depth):
         roll = self.random.random()
-        if roll < 0.1:
-            return "%s(%s)" % (self.pick(HISTOGRAM_FUNCTIONS), self.vector(depth))
+        native = any(family.kind == "native" for family in self.families)
+        if roll < (0.6 if native else 0.1):
+            return self.native(depth)
+        roll = self.random.random()
         name = self.pick(("latency_seconds_bucket", "latency_seconds_bucket", "broken_bucket"))
         inner = "%s[%s]%s" % (name, self.duration(), self.modifiers())
         inner = self.pick(("rate(%s)", "increase(%s)", "sum by (le) (rate(%s))", "sum by (job, le) (rate(%s))",
@@ -202,10 +205,26 @@ class Grammar:
         return "histogram_quantile(%s, %s)" % (self.pick(("0.5", "0.9", "0.99", "0", "1", "-1", "2", "NaN", self.scalar(depth))),
                                                inner)
 
+    def native(self, depth):
+        """Functions on native histograms, mostly of such."""
+        selector = self.selector(("native",))
+        inner = self.pick(("%s", "rate(%s[5m])", "increase(%s[3m])", "sum(%s)", "avg by (job) (%s)", "sum(rate(%s[5m]))",
+                           "%s * 2", "avg_over_time(%s[2m])", "sum_over_time(%s[2m])", "last_over_time(%s[2m])",
+                           "idelta(%s[2m])", "irate(%s[2m])", "delta(%s[2m])", "-%s", "%s - %s", "%s + %s")).replace("%s", selector)
+        inner = inner if self.chance(0.8) else self.vector(depth)
+        roll = self.random.random()
+        if roll < 0.3:
+            return "histogram_quantile(%s, %s)" % (self.pick(("0.5", "0.9", "0", "1", "-1", "2", "NaN", "0.01")), inner)
+        if roll < 0.45:
+            return "histogram_fraction(%s, %s, %s)" % (self.pick(("0", "-Inf", "0.2", "-0.5")), self.pick(("1", "Inf", "0.3")), inner)
+        if roll < 0.8:
+            return "%s(%s)" % (self.pick(HISTOGRAM_FUNCTIONS), inner)
+        return inner
+
     def labels_call(self, depth):
         inner = self.vector(depth)
         names = list(self.family.labels) if self.family and self.family.labels else ["job"]
-        source, target = self.pick(names), self.pick(("made", "job", "__name__", "i"))
+        source, target = self.pick(names + ["__name__"]), self.pick(("made", "job", "__name__", "i"))
         if self.chance(0.6):
             return "label_replace(%s, %s, %s, %s, %s)" % (
                 inner, quote(target), self.pick(('"$1"', '"x-$1"', '""', '"$0$1"', '"${1}s"', '"$name"')), quote(source),
@@ -230,7 +249,9 @@ class Grammar:
         """topk and its like; what is chosen must follow from the data alone, not from the order of series."""
         roll = self.random.random()
         if roll < 0.15:
-            return "count %s(limitk %s(%s, %s))" % (self.grouping(), self.grouping(), self.pick("0123"), self.vector(depth))
+            inner = self.vector(depth)
+            grouping = self.grouping()
+            return "count %s(limitk %s(%s, %s))" % (grouping, grouping, self.pick("0123"), inner)
         kinds = [f for f in self.families if f.distinct and f.kind == "gauge"]
         family = self.family = self.pick(kinds)
         inner = family.name if plain(family.name) else "{%s}" % quote(family.name)

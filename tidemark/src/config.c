@@ -34,11 +34,15 @@ static const cyaml_schema_field_t write_fields[] = {TEXT(config_file_write, body
                                                     COUNT(config_file_write, label_name_bytes_max),
                                                     COUNT(config_file_write, label_value_bytes_max),
                                                     CYAML_FIELD_END};
-static const cyaml_schema_field_t query_fields[] = {
-    TEXT(config_file_query, timeout),          TEXT(config_file_query, lookback),
-    COUNT(config_file_query, concurrent_max),  COUNT(config_file_query, threads),
-    TEXT(config_file_query, memory_bytes_max), COUNT(config_file_query, samples_max),
-    COUNT(config_file_query, series_max),      CYAML_FIELD_END};
+static const cyaml_schema_field_t query_fields[] = {TEXT(config_file_query, timeout),
+                                                    TEXT(config_file_query, lookback),
+                                                    COUNT(config_file_query, concurrent_max),
+                                                    COUNT(config_file_query, threads),
+                                                    TEXT(config_file_query, memory_bytes_max),
+                                                    TEXT(config_file_query, total_memory_bytes_max),
+                                                    COUNT(config_file_query, samples_max),
+                                                    COUNT(config_file_query, series_max),
+                                                    CYAML_FIELD_END};
 static const cyaml_schema_field_t limits_fields[] = {
     COUNT(config_file_limits, tenants_max), COUNT(config_file_limits, series_per_tenant_max),
     COUNT(config_file_limits, exemplars_per_tenant_max), CYAML_FIELD_END};
@@ -326,6 +330,10 @@ static enum tide_err settle_query(const struct config_file *file, struct config 
     if (err == TIDE_OK)
         err = settle_bytes("query.memory_bytes_max", file->query.memory_bytes_max, "1GiB", 1 << 20,
                            &c->query_memory_bytes_max, diag);
+    c->query_total_memory_bytes_max = memory_total() / 4;
+    if (err == TIDE_OK && file->query.total_memory_bytes_max != NULL)
+        err = settle_bytes("query.total_memory_bytes_max", file->query.total_memory_bytes_max, "0",
+                           1 << 20, &c->query_total_memory_bytes_max, diag);
     c->query_samples_max = file->query.samples_max;
     c->query_series_max = file->query.series_max;
     return err;

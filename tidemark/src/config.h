@@ -36,6 +36,7 @@ struct config_file_query {
     unsigned concurrent_max;
     unsigned threads;
     char *memory_bytes_max;
+    char *total_memory_bytes_max;
     uint64_t samples_max;
     uint64_t series_max;
 };
@@ -88,7 +89,8 @@ struct config {
     uint32_t labels_per_series_max, label_name_bytes_max, label_value_bytes_max;
     int64_t query_timeout_ms, query_lookback_ms;
     uint32_t query_concurrent_max, query_threads;
-    uint64_t query_memory_bytes_max, query_samples_max, query_series_max;
+    uint64_t query_memory_bytes_max, query_total_memory_bytes_max;
+    uint64_t query_samples_max, query_series_max;
     uint32_t tenants_max, series_per_tenant_max, exemplars_per_tenant_max;
     uint64_t checkpoint_log_bytes, disk_free_bytes_min, memory_bytes_max;
 };

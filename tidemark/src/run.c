@@ -140,6 +140,8 @@ static enum tide_err make_roles(struct process *process)
                                            .tenant = tide_tenant_of,
                                            .timeout_ms = c->query_timeout_ms,
                                            .memory_bytes_max = c->query_memory_bytes_max,
+                                           .total_memory_bytes_max =
+                                               c->query_total_memory_bytes_max,
                                            .samples_max = c->query_samples_max,
                                            .series_max = c->query_series_max,
                                            .version = TIDE_VERSION};

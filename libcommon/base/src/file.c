@@ -145,6 +145,37 @@ static char *path_copy(const char *path, size_t len, const char *suffix)
     return copy;
 }
 
+enum tide_err tide_file_sync_dir(const char *path, struct tide_diag *diag)
+{
+    enum tide_err err = TIDE_OK;
+    int fd = open_again(path, O_RDONLY | O_DIRECTORY);
+
+    if (fd < 0)
+        return failure(diag, "open directory", path, errno);
+    if (fsync(fd) != 0)
+        err = failure(diag, "sync directory", path, errno);
+    close(fd);
+    return err;
+}
+
+static enum tide_err sync_parent(const char *path, struct tide_diag *diag)
+{
+    const char *slash = strrchr(path, '/');
+    char *parent;
+    enum tide_err err;
+
+    if (slash == NULL)
+        return tide_file_sync_dir(".", diag);
+    if (slash == path)
+        return tide_file_sync_dir("/", diag);
+    parent = path_copy(path, (size_t)(slash - path), "");
+    if (parent == NULL)
+        return tide_diag_err(diag, TIDE_ERR_NO_MEMORY, "cannot write %s: out of memory", path);
+    err = tide_file_sync_dir(parent, diag);
+    tide_mem_free(parent);
+    return err;
+}
+
 /* One directory of the path. What exists and is a directory is fine. */
 static enum tide_err make_dir(const char *path, struct tide_diag *diag)
 {
@@ -152,7 +183,7 @@ static enum tide_err make_dir(const char *path, struct tide_diag *diag)
     int error;
 
     if (mkdir(path, DIR_MODE) == 0)
-        return TIDE_OK;
+        return sync_parent(path, diag); /* Else what is synced in it may be gone with it. */
     error = errno;
     if (error == EEXIST && stat(path, &info) == 0)
         return S_ISDIR(info.st_mode) ? TIDE_OK : failure(diag, "make directory", path, EEXIST);
@@ -177,19 +208,6 @@ enum tide_err tide_file_mkdirs(const char *path, struct tide_diag *diag)
     if (err == TIDE_OK)
         err = make_dir(copy, diag);
     tide_mem_free(copy);
-    return err;
-}
-
-enum tide_err tide_file_sync_dir(const char *path, struct tide_diag *diag)
-{
-    enum tide_err err = TIDE_OK;
-    int fd = open_again(path, O_RDONLY | O_DIRECTORY);
-
-    if (fd < 0)
-        return failure(diag, "open directory", path, errno);
-    if (fsync(fd) != 0)
-        err = failure(diag, "sync directory", path, errno);
-    close(fd);
     return err;
 }
 
@@ -312,24 +330,6 @@ uint64_t tide_file_writer_bytes(const struct tide_file_writer *writer)
 uint32_t tide_file_writer_crc(const struct tide_file_writer *writer)
 {
     return writer->crc;
-}
-
-static enum tide_err sync_parent(const char *path, struct tide_diag *diag)
-{
-    const char *slash = strrchr(path, '/');
-    char *parent;
-    enum tide_err err;
-
-    if (slash == NULL)
-        return tide_file_sync_dir(".", diag);
-    if (slash == path)
-        return tide_file_sync_dir("/", diag);
-    parent = path_copy(path, (size_t)(slash - path), "");
-    if (parent == NULL)
-        return tide_diag_err(diag, TIDE_ERR_NO_MEMORY, "cannot write %s: out of memory", path);
-    err = tide_file_sync_dir(parent, diag);
-    tide_mem_free(parent);
-    return err;
 }
 
 static enum tide_err seal(struct tide_file_writer *writer, struct tide_diag *diag)

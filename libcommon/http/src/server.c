@@ -21,7 +21,7 @@
  * It is written only as far as it is used, until the first request is answered; see README. */
 #define CONNECTION_BYTES ((size_t)32 << 10)
 /* Room made for a body before any of it has come: a sender's Content-Length is only a claim. */
-#define BODY_BYTES_FIRST ((size_t)256 << 10)
+#define BODY_BYTES_FIRST ((size_t)16 << 10)
 /* A body that nobody wants is read up to this, so that the connection can go on. */
 #define DISCARD_BYTES_MAX ((size_t)1 << 20)
 /* How long a stop may oversleep the end of the last exchange. */

@@ -99,7 +99,8 @@ bool tide_push_builder_fits(const struct tide_push_builder *b)
                            b->histograms.len + b->exemplars.len +
                            b->metadata.len; /* And timestamps, which encoding tells. */
     const size_t decoded = b->decoded_bytes + b->refs.len + b->times.len + b->values.len +
-                           b->histogram_refs.len + b->histogram_times.len + b->histograms.len;
+                           b->histogram_refs.len + b->histogram_times.len +
+                           b->histogram_count * sizeof(struct tide_slice);
 
     return encoded <= TIDE_PUSH_BYTES_MAX && decoded <= TIDE_PUSH_DECODED_BYTES_MAX;
 }

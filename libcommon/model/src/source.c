@@ -25,29 +25,61 @@ static void raise_peak(_Atomic uint64_t *peak, uint64_t value)
     }
 }
 
+/* Adds amount to *held unless that goes over max (0: none); *after is the sum. */
+static bool charge(_Atomic uint64_t *held, uint64_t max, uint64_t amount, uint64_t *after)
+{
+    uint64_t before = atomic_load_explicit(held, memory_order_relaxed);
+
+    do {
+        /* Compared by subtraction: the sum could wrap. */
+        if (max != 0 && (before > max || amount > max - before))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(held, &before, before + amount,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    *after = before + amount;
+    return true;
+}
+
+static void give_back(_Atomic uint64_t *held, uint64_t amount)
+{
+    uint64_t before = atomic_fetch_sub_explicit(held, amount, memory_order_relaxed);
+
+    TIDE_ASSERT(before >= amount);
+    (void)before;
+}
+
+static enum tide_err refuse(struct tide_query_limits *limits, uint64_t amount)
+{
+    uint64_t all = limits->budget == NULL
+                       ? 0
+                       : atomic_load_explicit(&limits->budget->memory_bytes, memory_order_relaxed);
+
+    atomic_store_explicit(&limits->refused_bytes, amount, memory_order_relaxed);
+    atomic_store_explicit(&limits->refused_budget_bytes, all, memory_order_relaxed);
+    return TIDE_ERR_LIMIT;
+}
+
 enum tide_err tide_query_charge(struct tide_query_limits *limits, int64_t bytes)
 {
-    uint64_t before;
-    uint64_t amount;
+    struct tide_query_budget *budget = limits == NULL ? NULL : limits->budget;
+    const uint64_t amount = bytes < 0 ? 0 - (uint64_t)bytes : (uint64_t)bytes;
+    uint64_t after, all;
 
     if (limits == NULL)
         return TIDE_OK;
     if (bytes < 0) {
-        amount = 0 - (uint64_t)bytes;
-        before = atomic_fetch_sub_explicit(&limits->memory_bytes, amount, memory_order_relaxed);
-        TIDE_ASSERT(before >= amount);
+        give_back(&limits->memory_bytes, amount);
+        if (budget != NULL)
+            give_back(&budget->memory_bytes, amount);
         return TIDE_OK;
     }
-    amount = (uint64_t)bytes;
-    before = atomic_load_explicit(&limits->memory_bytes, memory_order_relaxed);
-    do {
-        /* Compared by subtraction: the sum could wrap. */
-        if (limits->memory_bytes_max != 0 &&
-            (before > limits->memory_bytes_max || amount > limits->memory_bytes_max - before))
-            return TIDE_ERR_LIMIT;
-    } while (!atomic_compare_exchange_weak_explicit(&limits->memory_bytes, &before, before + amount,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    raise_peak(&limits->memory_peak_bytes, before + amount);
+    if (!charge(&limits->memory_bytes, limits->memory_bytes_max, amount, &after))
+        return refuse(limits, amount);
+    if (budget != NULL && !charge(&budget->memory_bytes, budget->memory_bytes_max, amount, &all)) {
+        give_back(&limits->memory_bytes, amount);
+        return refuse(limits, amount);
+    }
+    raise_peak(&limits->memory_peak_bytes, after);
     return TIDE_OK;
 }
 

@@ -105,6 +105,10 @@ static enum tide_err bad_label(const struct subject *subject, struct tide_diag *
     struct tide_buf text = {0};
     struct tide_slice shown;
 
+    /* The first failure stays; putting others into words would only cost the reader's time, and a
+     * body may hold many thousands. */
+    if (diag == NULL || diag->text[0] != '\0')
+        return TIDE_ERR_INVALID;
     tide_labels_print(subject->so_far, &labels);
     shown = cut(tide_buf_view(&labels), QUOTE_LABELS_BYTES_MAX);
     tide_buf_printf(&text, "series %u ", subject->series);

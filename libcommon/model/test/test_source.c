@@ -54,6 +54,29 @@ static void test_query_limits__charge_up_to_the_bound_and_keep_the_peak(void **s
     assert_int_equal(limits.memory_peak_bytes, 100);
 }
 
+static void test_query_limits__charge_what_all_queries_share(void **state)
+{
+    struct tide_query_budget budget = {.memory_bytes_max = 100};
+    struct tide_query_limits a = {.memory_bytes_max = 80, .budget = &budget};
+    struct tide_query_limits b = {.budget = &budget};
+
+    (void)state;
+    assert_int_equal(tide_query_charge(&a, 70), TIDE_OK);
+    assert_int_equal(tide_query_charge(&b, 31), TIDE_ERR_LIMIT); /* Charges neither. */
+    assert_int_equal(b.memory_bytes, 0);
+    assert_int_equal(b.memory_peak_bytes, 0);
+    assert_int_equal(budget.memory_bytes, 70);
+    assert_int_equal(b.refused_bytes, 31);
+    assert_int_equal(b.refused_budget_bytes, 70);
+    assert_int_equal(tide_query_charge(&b, 30), TIDE_OK);
+    assert_int_equal(tide_query_charge(&a, -70), TIDE_OK);
+    assert_int_equal(budget.memory_bytes, 30);
+    assert_int_equal(tide_query_charge(&a, 81), TIDE_ERR_LIMIT); /* Its own bound. */
+    assert_int_equal(budget.memory_bytes, 30);
+    assert_int_equal(tide_query_charge(&b, 70), TIDE_OK);
+    assert_int_equal(budget.memory_bytes, 100);
+}
+
 static void test_query_limits__count_samples_and_series(void **state)
 {
     struct tide_query_limits limits = {.samples_max = 10, .series_max = 2};
@@ -100,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_query_limits__no_limits_allow_all),
         cmocka_unit_test(test_query_limits__stop_a_query_that_is_late_or_canceled),
         cmocka_unit_test(test_query_limits__charge_up_to_the_bound_and_keep_the_peak),
+        cmocka_unit_test(test_query_limits__charge_what_all_queries_share),
         cmocka_unit_test(test_query_limits__count_samples_and_series),
         cmocka_unit_test(test_query_limits__threads_share_one_budget),
     };

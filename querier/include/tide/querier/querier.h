@@ -17,9 +17,10 @@ struct tide_querier_options {
                             struct tide_diag *diag);
     int64_t timeout_ms;        /* Longest a query may take; the timeout parameter shortens it. */
     uint64_t memory_bytes_max; /* Of each query. */
-    uint64_t samples_max;      /* 0: none. */
-    uint64_t series_max;       /* 0: none. */
-    const char *version;       /* Of the program. Borrowed. */
+    uint64_t total_memory_bytes_max; /* Of all queries together; 0: none. */
+    uint64_t samples_max;            /* 0: none. */
+    uint64_t series_max;             /* 0: none. */
+    const char *version;             /* Of the program. Borrowed. */
 };
 
 TIDE_CHECK_RESULT enum tide_err tide_querier_new(const struct tide_querier_options *options,

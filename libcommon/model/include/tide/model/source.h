@@ -9,6 +9,12 @@
 
 #include <stdatomic.h>
 
+/* What all queries of a process may hold together. Threads: any. */
+struct tide_query_budget {
+    uint64_t memory_bytes_max; /* 0: none. */
+    _Atomic uint64_t memory_bytes;
+};
+
 /* What bounds one query; shared by all that work for it. Threads: any. */
 struct tide_query_limits {
     int64_t deadline_mono_ms;      /* tide_clock_mono_ms() after which TIDE_ERR_TIMEOUT; 0: none. */
@@ -16,6 +22,10 @@ struct tide_query_limits {
     uint64_t memory_bytes_max;     /* 0: none. */
     _Atomic uint64_t memory_bytes; /* Charged now. */
     _Atomic uint64_t memory_peak_bytes;
+    struct tide_query_budget *budget; /* Charged too; NULL: none. */
+    /* The charge that was refused last, and what all queries held then: for the bill. 0: none. */
+    _Atomic uint64_t refused_bytes;
+    _Atomic uint64_t refused_budget_bytes;
     uint64_t samples_max; /* Samples read over all; 0: none. */
     _Atomic uint64_t samples;
     uint64_t series_max; /* Series selected over all; 0: none. */
@@ -24,8 +34,8 @@ struct tide_query_limits {
 
 /* TIDE_OK, or TIDE_ERR_CANCELED or TIDE_ERR_TIMEOUT. Cheap: called once per batch. */
 TIDE_CHECK_RESULT enum tide_err tide_query_check(const struct tide_query_limits *limits);
-/* Charges bytes (negative gives back): TIDE_ERR_LIMIT with nothing charged when over. NULL limits:
- * TIDE_OK. */
+/* Charges bytes (negative gives back) to the query and its budget: TIDE_ERR_LIMIT with nothing
+ * charged when either is over. NULL limits: TIDE_OK. */
 TIDE_CHECK_RESULT enum tide_err tide_query_charge(struct tide_query_limits *limits, int64_t bytes);
 TIDE_CHECK_RESULT enum tide_err tide_query_count_samples(struct tide_query_limits *limits,
                                                          uint64_t samples);
