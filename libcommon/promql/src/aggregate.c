@@ -259,7 +259,7 @@ static void partial_free(struct partial *partial)
     tide_mem_free(partial);
 }
 
-static struct partial *partial_new(size_t room)
+static struct partial *partial_new(const struct tide__eval *eval, size_t room)
 {
     struct partial *partial = tide_mem_new(sizeof(*partial));
 
@@ -268,7 +268,7 @@ static struct partial *partial_new(size_t room)
     partial->slot_count = 32;
     while (partial->slot_count < 2 * room)
         partial->slot_count *= 2;
-    partial->arena = tide_arena_new(0);
+    partial->arena = tide__arena_new(eval);
     partial->groups = tide_mem_array(room, sizeof(*partial->groups));
     partial->drop_name = tide_mem_array(room, sizeof(*partial->drop_name));
     partial->cells = tide_mem_array(room, sizeof(*partial->cells));
@@ -292,7 +292,7 @@ static struct partial *partial_take(struct aggregation *agg)
     (void)pthread_mutex_unlock(&agg->lock);
     if (partial != NULL)
         return partial;
-    partial = partial_new(agg->stream->batch_series);
+    partial = partial_new(agg->eval, agg->stream->batch_series);
     if (partial == NULL)
         return NULL;
     (void)pthread_mutex_lock(&agg->lock);
@@ -348,11 +348,11 @@ static enum tide_err add_mixed(const struct aggregation *agg, const struct group
                           "ignored histogram in %s aggregation", tide_aggregate_text(agg->op));
         return TIDE_OK;
     }
-    return tide__native_add(agg->op, &partial->cells[at], agg->step_count, present, run->histograms,
-                            tide__stream_label(agg->stream, i, TIDE_SLICE(TIDE_LABEL_METRIC)),
-                            partial->arena)
-               ? TIDE_OK
-               : TIDE_ERR_NO_MEMORY;
+    if (!tide__native_add(agg->op, &partial->cells[at], agg->step_count, present, run->histograms,
+                          tide__stream_label(agg->stream, i, TIDE_SLICE(TIDE_LABEL_METRIC)),
+                          partial->arena))
+        return tide__arena_no_memory(agg->eval, partial->arena);
+    return tide__charge_arena(agg->eval, partial->arena, &partial->charged);
 }
 
 static enum tide_err aggregate_batch(void *context, struct tide__batch_run *run, void **out)
@@ -427,7 +427,7 @@ static enum tide_err aggregate_commit(void *context, void *from)
         tide__cell_merge(agg->op, &group->cell, agg->step_count, &partial->cells[i]);
         if (!tide__native_merge(agg->op, &group->cell, agg->step_count, &partial->cells[i],
                                 agg->cells))
-            return TIDE_ERR_NO_MEMORY;
+            return tide__arena_no_memory(agg->eval, agg->cells);
     }
     (void)pthread_mutex_lock(&agg->lock);
     partial->next_free = agg->free_partials;
@@ -502,7 +502,7 @@ static enum tide_err aggregate_stream(struct tide__eval *eval, const struct tide
     enum tide_err err;
 
     (void)pthread_mutex_init(&agg.lock, NULL);
-    agg.cells = tide_arena_new(0);
+    agg.cells = tide__arena_new(eval);
     err = agg.cells == NULL ? TIDE_ERR_NO_MEMORY
                             : tide__names_sorted(eval, agg.expr->labels, agg.expr->label_count,
                                                  &agg.names, &agg.name_count);

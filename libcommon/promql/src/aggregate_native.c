@@ -163,6 +163,7 @@ enum tide_err tide__native_finish(struct tide__eval *eval, struct tide_promql_ra
 {
     size_t steps = eval->grid->step_count;
     const struct tide_histogram **histograms;
+    enum tide_err err;
 
     if (cell->native == NULL)
         return TIDE_OK;
@@ -184,8 +185,11 @@ enum tide_err tide__native_finish(struct tide__eval *eval, struct tide_promql_ra
         histograms[s] = tide__hist_sum_finish(&native->sum, eval->arena);
         if (histograms[s] == NULL)
             return TIDE_ERR_NO_MEMORY;
+        err = tide__charge_arena(eval, eval->arena, &eval->arena_charged);
+        if (err != TIDE_OK)
+            return err;
         tide__bit_set(row->present, s);
     }
     row->histograms = histograms;
-    return tide__charge_arena(eval, eval->arena, &eval->arena_charged);
+    return TIDE_OK;
 }

@@ -112,10 +112,26 @@ bool tide__eval_over_limit(struct tide__eval *eval)
     return limited;
 }
 
+struct tide_arena *tide__arena_new(const struct tide__eval *eval)
+{
+    return tide_arena_new((size_t)eval->limits->memory_bytes_max);
+}
+
+enum tide_err tide__arena_no_memory(struct tide__eval *eval, const struct tide_arena *arena)
+{
+    uint64_t most = eval->limits->memory_bytes_max;
+
+    /* One allocation is small beside the limit of a query, and chunks of an arena double at most.
+     */
+    if (most != 0 && arena != NULL && tide_arena_bytes(arena) >= most / 4)
+        return tide__eval_fail(eval, TIDE_ERR_LIMIT, "query needs more memory than it may use");
+    return TIDE_ERR_NO_MEMORY;
+}
+
 struct tide_arena *tide__slot_arena(struct tide__eval *eval, unsigned slot)
 {
     if (eval->slot_arenas[slot] == NULL)
-        eval->slot_arenas[slot] = tide_arena_new(0);
+        eval->slot_arenas[slot] = tide__arena_new(eval);
     return eval->slot_arenas[slot];
 }
 

@@ -168,6 +168,10 @@ static enum tide_err scalar_binary(struct tide__eval *eval, const struct tide_ex
 
     if (values == NULL)
         return tide__eval_no_memory(eval);
+    if (binary->op == TIDE_OP_TRIM_UPPER || binary->op == TIDE_OP_TRIM_LOWER)
+        return tide__eval_fail(eval, TIDE_ERR_EXECUTION,
+                               "operator \"%s\" not allowed for Scalar operations",
+                               tide_binary_op_text(binary->op));
     err = tide__eval_scalar(eval, binary->lhs, &lhs);
     if (err == TIDE_OK)
         err = tide__eval_scalar(eval, binary->rhs, &rhs);

@@ -87,6 +87,10 @@ struct tide__eval {
 
 /* ---- engine.c ---- */
 
+/* An arena that holds no more than the query may use at all, for what is charged only after it was
+ * allocated. Without memory in it, answer tide__arena_no_memory(). */
+struct tide_arena *tide__arena_new(const struct tide__eval *eval);
+enum tide_err tide__arena_no_memory(struct tide__eval *eval, const struct tide_arena *arena);
 /* Memory of one worker that lives as long as the query; NULL when there is none. */
 struct tide_arena *tide__slot_arena(struct tide__eval *eval, unsigned slot);
 /* Charges bytes to the query's limits, before they are allocated. Errors: TIDE_ERR_LIMIT. */

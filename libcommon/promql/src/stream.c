@@ -56,7 +56,7 @@ static struct tide__stream_worker *worker_new(const struct tide__stream *stream)
         return NULL;
     worker->batch.arena = tide_arena_new(0);
     worker->shared = tide_arena_new(0);
-    worker->private = tide_arena_new(0);
+    worker->private = tide__arena_new(stream->eval);
     worker->values = tide_mem_array(stream->grid->step_count, sizeof(double));
     worker->present = tide_mem_array(stream->grid->word_count, sizeof(uint64_t));
     if (worker->batch.arena == NULL || worker->shared == NULL || worker->private == NULL ||
@@ -226,7 +226,7 @@ static enum tide_err mixed_row(struct tide__batch_run *run, size_t k, struct str
     if (picked == NULL ||
         !tide__mixed_samples(&s->samples, stream->kind == TIDE__STREAM_RANGE || stream->smoothed,
                              stream->set == NULL, worker->private, &dropped))
-        return TIDE_ERR_NO_MEMORY;
+        return tide__arena_no_memory(stream->eval, worker->private);
     s->shared_times = s->shared_times && !dropped;
     if (s->samples.count == 0)
         return TIDE_OK;
@@ -253,7 +253,7 @@ static enum tide_err mixed_row(struct tide__batch_run *run, size_t k, struct str
         ok = true;
     }
     if (!ok)
-        return TIDE_ERR_NO_MEMORY;
+        return tide__arena_no_memory(stream->eval, worker->private);
     if (stream->kind == TIDE__STREAM_TIMESTAMP) {
         for (size_t i = 0; stream->floats_only && i < steps; i++)
             if (tide__bit(out_present, i) && picked[i] != NULL)
@@ -346,7 +346,7 @@ static enum tide_err apply_ops(struct tide__batch_run *run, double *values, uint
         if (run->histograms != NULL) {
             if (!tide__row_op_mixed(stream->eval, op, run->worker->private,
                                     stream->grid->step_count, values, present, &run->histograms))
-                return TIDE_ERR_NO_MEMORY;
+                return tide__arena_no_memory(stream->eval, run->worker->private);
             continue;
         }
         switch (op->kind) {
@@ -400,6 +400,8 @@ enum tide_err tide__stream_row(struct tide__batch_run *run, size_t k, double *ou
     err = apply_ops(run, to, to_present);
     *values = to;
     *present = to_present;
+    if (err == TIDE_OK && run->histograms != NULL) /* They may be large: not once a batch only. */
+        err = tide__charge_arena(stream->eval, run->worker->private, &run->worker->private_charged);
     return err;
 }
 
@@ -591,14 +593,17 @@ enum tide_err tide__stream_run(struct tide__stream *stream, void *context,
 static enum tide_err keep_histograms(const struct tide__batch_run *run, struct tide__row *row)
 {
     const struct tide__stream *stream = run->stream;
+    struct tide_arena *arena;
 
     if (run->histograms == NULL ||
         (stream->kind == TIDE__STREAM_ROWS && run->histograms == row->histograms)) {
         row->histograms = run->histograms;
         return TIDE_OK;
     }
-    return tide__row_keep(row, run->histograms, stream->grid->step_count,
-                          tide__slot_arena(stream->eval, run->slot));
+    arena = tide__slot_arena(stream->eval, run->slot);
+    if (tide__row_keep(row, run->histograms, stream->grid->step_count, arena) != TIDE_OK)
+        return tide__arena_no_memory(stream->eval, arena);
+    return tide__charge_arena(stream->eval, arena, &stream->eval->slot_charged[run->slot]);
 }
 
 static enum tide_err collect_batch(void *context, struct tide__batch_run *run, void **partial)
