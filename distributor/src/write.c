@@ -1,5 +1,6 @@
 #include "distributor_private.h"
 
+#include "tide/base/assert.h"
 #include "tide/base/clock.h"
 #include "tide/base/log.h"
 #include "tide/base/mem.h"
@@ -219,12 +220,11 @@ static void refuse_histogram(struct write_request *request, struct write_scratch
     tide_buf_deinit(&text);
 }
 
+/* stage is NULL when it is known that none can be stored. */
 static enum tide_err stage_histograms(struct write_request *request, struct write_scratch *scratch,
-                                      const struct tide_write_item *item, uint32_t shard,
+                                      const struct tide_write_item *item, struct shard_stage *stage,
                                       uint32_t ref)
 {
-    struct shard_stage *stage = &scratch->stages[shard];
-
     for (size_t i = 0; i < item->histogram_count; i++) {
         struct tide_diag diag = {{0}};
         struct tide_histogram histogram;
@@ -240,6 +240,7 @@ static enum tide_err stage_histograms(struct write_request *request, struct writ
         }
         if (err != TIDE_OK)
             return err;
+        TIDE_ASSERT(stage != NULL);
         before = stage->builder.histograms.len;
         tide_push_add_histogram(&stage->builder, ref, ts_ms, &histogram);
         tide_buf_add(&stage->histogram_items, &item->index, sizeof(item->index));
@@ -285,8 +286,23 @@ static enum tide_err stage_points(struct write_request *request, struct write_sc
     for (size_t i = 0; err == TIDE_OK && i < item->exemplar_count; i++)
         err = stage_exemplar(request, scratch, item, i, stage, ref);
     if (err == TIDE_OK && item->histogram_count > 0)
-        err = stage_histograms(request, scratch, item, shard, ref);
+        err = stage_histograms(request, scratch, item, stage, ref);
     return err;
+}
+
+/* Whether the series brings anything that can be stored. */
+static bool has_points(struct write_scratch *scratch, const struct tide_write_item *item)
+{
+    struct tide_histogram histogram;
+    int64_t ts_ms;
+
+    if (item->sample_count > 0 || item->exemplar_count > 0)
+        return true;
+    for (size_t i = 0; i < item->histogram_count; i++)
+        if (tide_write_histogram(scratch->scanner, item, i, &ts_ms, &histogram, NULL) !=
+            TIDE_ERR_INVALID)
+            return true;
+    return false;
 }
 
 static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
@@ -295,10 +311,13 @@ static enum tide_err stage_series(struct write_request *request, struct write_sc
     struct tide_labels labels;
     enum tide_err err;
 
-    if (item->sample_count > 0 || item->histogram_count > 0 || item->exemplar_count > 0)
+    if (has_points(scratch, item)) {
         err = stage_points(request, scratch, item, key);
-    else /* It is not made for nothing, but told when it is bad. */
+    } else { /* It is not made for nothing, but told when it is bad. */
         err = tide_write_labels(scratch->scanner, item, &labels, &request->diag);
+        if (err == TIDE_OK)
+            err = stage_histograms(request, scratch, item, NULL, 0);
+    }
     if (err == TIDE_ERR_INVALID) {
         refuse_series(request, item);
         return TIDE_OK;

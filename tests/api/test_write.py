@@ -254,7 +254,7 @@ class Refused(Write):
         refs = b"".join(varint(i) + varint(1) for i in range(2, len(symbols)))
         sample = field_bytes(2, field_double(1, 1.0) + field_varint(2, 1000))
         for series in (field_bytes(1, refs + varint(len(symbols) - 1) + varint(1)) + sample,  # The last label twice.
-                       field_bytes(1, refs) + field_bytes(3, b"")):  # A native histogram.
+                       field_bytes(1, refs) + field_bytes(3, field_varint(1, 7))):  # A histogram without its buckets.
             body = b"".join(field_bytes(4, text) for text in symbols) + field_bytes(5, series) * 20_000
             started = time.monotonic()
             reply = self.write(gzip.compress(body, 1), content_type=V2, encoding="gzip", compress=False)
