@@ -9,6 +9,7 @@ static void scratch_free(struct write_scratch *scratch, uint32_t shard_count)
     for (uint32_t i = 0; scratch->stages != NULL && i < shard_count; i++) {
         tide_push_builder_deinit(&scratch->stages[i].builder);
         tide_buf_deinit(&scratch->stages[i].items);
+        tide_buf_deinit(&scratch->stages[i].histogram_items);
         tide_buf_deinit(&scratch->stages[i].keys);
     }
     tide_mem_free(scratch->stages);

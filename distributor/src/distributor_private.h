@@ -12,7 +12,8 @@
 struct shard_stage {
     struct tide_push_builder builder;
     struct tide_buf items; /* uint32_t for each sample: the index of its series in the body. */
-    struct tide_buf keys;  /* struct tide_hash128 for each new series: its key in the cache. */
+    struct tide_buf histogram_items; /* The same for each histogram. */
+    struct tide_buf keys; /* struct tide_hash128 for each new series: its key in the cache. */
 };
 
 /* A series whose cache line has been asked for. wire_labels borrows from the body. */

@@ -1,5 +1,6 @@
 #include "distributor_private.h"
 
+#include "tide/base/assert.h"
 #include "tide/base/clock.h"
 #include "tide/base/log.h"
 #include "tide/base/mem.h"
@@ -42,8 +43,10 @@ void tide__write_metrics_register(void)
 struct shard_push {
     struct write_request *request;
     uint32_t shard;
-    uint32_t *items; /* For each sample: the index of its series in the body. */
+    uint32_t
+        *items; /* For each sample, then each histogram: the index of its series in the body. */
     uint32_t sample_count;
+    uint32_t histogram_count;
     uint32_t exemplar_count;
     struct tide_hash128 *keys; /* For each new series. */
 };
@@ -63,6 +66,7 @@ struct write_request {
     enum tide_err err;   /* The first push that failed. */
     bool reference_lost; /* A shard did not know a reference. */
     uint64_t samples_written;
+    uint64_t histograms_written;
     uint64_t exemplars_written;
     uint64_t samples_refused;
     uint32_t first_refused; /* Index in the body of the first series with a refused sample;
@@ -116,7 +120,8 @@ static void answer(struct write_request *request, int status, const char *text)
     if (status >= 500 || status == 429)
         tide_http_add_header(x, "Retry-After", "1");
     add_count_header(x, "X-Prometheus-Remote-Write-Samples-Written", request->samples_written);
-    add_count_header(x, "X-Prometheus-Remote-Write-Histograms-Written", 0);
+    add_count_header(x, "X-Prometheus-Remote-Write-Histograms-Written",
+                     request->histograms_written);
     add_count_header(x, "X-Prometheus-Remote-Write-Exemplars-Written", request->exemplars_written);
     if (text != NULL) {
         tide_buf_str(&body, text);
@@ -126,7 +131,7 @@ static void answer(struct write_request *request, int status, const char *text)
                     : status < 500 ? &requests_bad
                                    : &requests_failed,
                     1);
-    tide_metric_add(&samples_ok, (int64_t)request->samples_written);
+    tide_metric_add(&samples_ok, (int64_t)(request->samples_written + request->histograms_written));
     tide_metric_add(&samples_refused, (int64_t)request->samples_refused);
     tide_metric_observe(&latency, (double)(tide_clock_mono_ns() - request->started_ns) / 1e9);
     request_free(request);
@@ -197,6 +202,56 @@ static void refuse_series(struct write_request *request, const struct tide_write
     request->samples_refused += item->sample_count + item->histogram_count;
 }
 
+/* A histogram that cannot be stored, of a series that can. */
+static void refuse_histogram(struct write_request *request, struct write_scratch *scratch,
+                             const struct tide_write_item *item, const struct tide_diag *diag)
+{
+    struct tide_labels labels;
+    struct tide_buf text = {0};
+
+    request->series_refused++;
+    request->samples_refused++;
+    if (request->diag.text[0] != '\0')
+        return; /* The first is told. */
+    if (tide_write_labels(scratch->scanner, item, &labels, NULL) == TIDE_OK)
+        tide_labels_print(labels, &text);
+    tide_diag_set(&request->diag, "series %u %.*s: %s", item->index,
+                  (int)(text.len > 300 ? 300 : text.len), (const char *)text.ptr, diag->text);
+    tide_buf_deinit(&text);
+}
+
+/* stage is NULL when it is known that none can be stored. */
+static enum tide_err stage_histograms(struct write_request *request, struct write_scratch *scratch,
+                                      const struct tide_write_item *item, struct shard_stage *stage,
+                                      uint32_t ref)
+{
+    for (size_t i = 0; i < item->histogram_count; i++) {
+        struct tide_diag diag = {{0}};
+        struct tide_histogram histogram;
+        size_t before;
+        int64_t ts_ms;
+        /* Only the first fault of a request is put into words. */
+        enum tide_err err = tide_write_histogram(scratch->scanner, item, i, &ts_ms, &histogram,
+                                                 request->diag.text[0] == '\0' ? &diag : NULL);
+
+        if (err == TIDE_ERR_INVALID) {
+            refuse_histogram(request, scratch, item, &diag);
+            continue;
+        }
+        if (err != TIDE_OK)
+            return err;
+        TIDE_ASSERT(stage != NULL);
+        before = stage->builder.histograms.len;
+        tide_push_add_histogram(&stage->builder, ref, ts_ms, &histogram);
+        tide_buf_add(&stage->histogram_items, &item->index, sizeof(item->index));
+        request->staged_bytes += stage->builder.histograms.len - before;
+        err = check_fits(request, stage);
+        if (err != TIDE_OK)
+            return err;
+    }
+    return TIDE_OK;
+}
+
 static enum tide_err stage_exemplar(struct write_request *request, struct write_scratch *scratch,
                                     const struct tide_write_item *item, size_t k,
                                     struct shard_stage *stage, uint32_t ref)
@@ -212,20 +267,7 @@ static enum tide_err stage_exemplar(struct write_request *request, struct write_
     return check_fits(request, stage);
 }
 
-static void name_histogram(struct write_request *request, struct write_scratch *scratch,
-                           const struct tide_write_item *item)
-{
-    struct tide_labels labels;
-    struct tide_buf text = {0};
-
-    if (tide_write_labels(scratch->scanner, item, &labels, NULL) == TIDE_OK)
-        tide_labels_print(labels, &text);
-    tide_diag_set(&request->diag, "series %u %.*s: native histograms are not stored yet",
-                  item->index, TIDE_SLICE_ARGS(tide_buf_view(&text)));
-    tide_buf_deinit(&text);
-}
-
-/* Samples and exemplars of a series that has some. */
+/* Samples, exemplars and histograms of a series that has some. */
 static enum tide_err stage_points(struct write_request *request, struct write_scratch *scratch,
                                   const struct tide_write_item *item, struct tide_hash128 key)
 {
@@ -243,7 +285,24 @@ static enum tide_err stage_points(struct write_request *request, struct write_sc
     err = check_fits(request, stage);
     for (size_t i = 0; err == TIDE_OK && i < item->exemplar_count; i++)
         err = stage_exemplar(request, scratch, item, i, stage, ref);
+    if (err == TIDE_OK && item->histogram_count > 0)
+        err = stage_histograms(request, scratch, item, stage, ref);
     return err;
+}
+
+/* Whether the series brings anything that can be stored. */
+static bool has_points(struct write_scratch *scratch, const struct tide_write_item *item)
+{
+    struct tide_histogram histogram;
+    int64_t ts_ms;
+
+    if (item->sample_count > 0 || item->exemplar_count > 0)
+        return true;
+    for (size_t i = 0; i < item->histogram_count; i++)
+        if (tide_write_histogram(scratch->scanner, item, i, &ts_ms, &histogram, NULL) !=
+            TIDE_ERR_INVALID)
+            return true;
+    return false;
 }
 
 static enum tide_err stage_series(struct write_request *request, struct write_scratch *scratch,
@@ -252,19 +311,16 @@ static enum tide_err stage_series(struct write_request *request, struct write_sc
     struct tide_labels labels;
     enum tide_err err;
 
-    if (item->sample_count > 0 || item->exemplar_count > 0)
+    if (has_points(scratch, item)) {
         err = stage_points(request, scratch, item, key);
-    else /* It is not made for nothing, but told when it is bad. */
+    } else { /* It is not made for nothing, but told when it is bad. */
         err = tide_write_labels(scratch->scanner, item, &labels, &request->diag);
+        if (err == TIDE_OK)
+            err = stage_histograms(request, scratch, item, NULL, 0);
+    }
     if (err == TIDE_ERR_INVALID) {
         refuse_series(request, item);
         return TIDE_OK;
-    }
-    if (err == TIDE_OK && item->histogram_count > 0) {
-        request->series_refused++;
-        request->samples_refused += item->histogram_count;
-        if (request->diag.text[0] == '\0')
-            name_histogram(request, scratch, item);
     }
     return err;
 }
@@ -292,6 +348,7 @@ static void stages_reset(struct write_request *request, struct write_scratch *sc
     for (uint32_t i = 0; i < request->distributor->options.sink->shard_count; i++) {
         tide_push_builder_reset(&scratch->stages[i].builder);
         scratch->stages[i].items.len = 0;
+        scratch->stages[i].histogram_items.len = 0;
         scratch->stages[i].keys.len = 0;
     }
 }
@@ -396,15 +453,17 @@ static enum tide_err push_prepare(struct write_request *request, struct shard_st
         tide_push_encode(&stage->builder, request->tenant, tide_clock_wall_ms(), bytes);
 
     if (err == TIDE_OK &&
-        (tide_buf_ok(&stage->items) != TIDE_OK || tide_buf_ok(&stage->keys) != TIDE_OK))
+        (tide_buf_ok(&stage->items) != TIDE_OK || tide_buf_ok(&stage->histogram_items) != TIDE_OK ||
+         tide_buf_ok(&stage->keys) != TIDE_OK))
         err = TIDE_ERR_NO_MEMORY;
     if (err != TIDE_OK)
         return err;
     *push = (struct shard_push){.request = request,
                                 .shard = shard,
                                 .sample_count = stage->builder.sample_count,
+                                .histogram_count = stage->builder.histogram_count,
                                 .exemplar_count = stage->builder.exemplar_count};
-    push->items = tide_mem_alloc(stage->items.len);
+    push->items = tide_mem_alloc(stage->items.len + stage->histogram_items.len);
     push->keys = tide_mem_alloc(stage->keys.len);
     if (push->items == NULL || push->keys == NULL) {
         tide_mem_free(push->items);
@@ -413,6 +472,9 @@ static enum tide_err push_prepare(struct write_request *request, struct shard_st
     }
     if (stage->items.len > 0)
         memcpy(push->items, stage->items.ptr, stage->items.len);
+    if (stage->histogram_items.len > 0)
+        memcpy(push->items + push->sample_count, stage->histogram_items.ptr,
+               stage->histogram_items.len);
     if (stage->keys.len > 0)
         memcpy(push->keys, stage->keys.ptr, stage->keys.len);
     tide_metric_add(&new_series, stage->builder.series_count);
@@ -483,9 +545,12 @@ static void run(struct write_request *request)
 static void count_refused(struct write_request *request, const struct shard_push *push,
                           const struct tide_push_result *result)
 {
+    uint32_t histograms_refused = 0;
+
     for (uint32_t i = 0; i < result->reject_count; i++) {
         const struct tide_push_reject *reject = &result->rejects[i];
 
+        histograms_refused += reject->index >= push->sample_count;
         if (reject->why == TIDE_ERR_NOT_FOUND) {
             request->reference_lost = true;
         } else if (push->items[reject->index] < request->first_refused) {
@@ -494,7 +559,8 @@ static void count_refused(struct write_request *request, const struct shard_push
         }
     }
     request->samples_refused += result->reject_count;
-    request->samples_written += push->sample_count - result->reject_count;
+    request->samples_written += push->sample_count - (result->reject_count - histograms_refused);
+    request->histograms_written += push->histogram_count - histograms_refused;
     request->exemplars_written += push->exemplar_count - result->exemplar_reject_count;
 }
 
@@ -548,7 +614,8 @@ static void name_refused(struct write_request *request)
     struct tide_write_item item;
     struct tide_labels labels;
     struct tide_buf name = {0};
-    const uint64_t samples = request->samples_refused + request->samples_written;
+    const uint64_t samples =
+        request->samples_refused + request->samples_written + request->histograms_written;
     enum tide_err err = TIDE_ERR_NO_MEMORY;
 
     if (scratch != NULL)
@@ -580,7 +647,8 @@ void tide__write_finish_slow(struct write_request *request)
         pushes_free(request);
         request->with_labels = true;
         request->reference_lost = false;
-        request->samples_written = request->exemplars_written = request->samples_refused = 0;
+        request->samples_written = request->histograms_written = 0;
+        request->exemplars_written = request->samples_refused = 0;
         request->series_refused = 0;
         request->first_refused = UINT32_MAX;
         request->diag.text[0] = '\0';

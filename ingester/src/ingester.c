@@ -313,6 +313,7 @@ static void collect(void *context, struct tide_buf *out)
         {"purpose=\"sealed_chunks\"", offsetof(struct tide_head_stats, bytes_sealed)},
         {"purpose=\"timestamp_columns\"", offsetof(struct tide_head_stats, bytes_columns)},
         {"purpose=\"late_samples\"", offsetof(struct tide_head_stats, bytes_late)},
+        {"purpose=\"histograms\"", offsetof(struct tide_head_stats, bytes_histograms)},
         {"purpose=\"labels\"", offsetof(struct tide_head_stats, bytes_labels)},
         {"purpose=\"postings\"", offsetof(struct tide_head_stats, bytes_postings)}};
     struct tide_ingester *ingester = context;

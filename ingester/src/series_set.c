@@ -46,6 +46,28 @@ static struct tide_slice joined_label(struct tide_series_set *set, size_t i, str
     return part->ops->label(part, i, name);
 }
 
+static enum tide_err copy_histograms(struct tide_arena *arena, const struct tide_series_samples *s,
+                                     const struct tide_histogram *const **out)
+{
+    const struct tide_histogram **copies =
+        tide_arena_new_array(arena, s->count, sizeof(struct tide_histogram *));
+
+    if (copies == NULL)
+        return TIDE_ERR_LIMIT;
+    for (size_t i = 0; i < s->count; i++) {
+        struct tide_histogram *copy;
+
+        if (s->histograms[i] == NULL)
+            continue;
+        copy = tide_arena_alloc(arena, sizeof(*copy));
+        if (copy == NULL || tide_histogram_copy(arena, s->histograms[i], copy) != TIDE_OK)
+            return TIDE_ERR_LIMIT;
+        copies[i] = copy;
+    }
+    *out = copies;
+    return TIDE_OK;
+}
+
 /* Copies what was read of one part behind what is in the batch. Series that share timestamps go on
  * sharing them. */
 static enum tide_err batch_copy(struct tide_batch *batch, size_t at, const struct tide_batch *from)
@@ -75,7 +97,14 @@ static enum tide_err batch_copy(struct tide_batch *batch, size_t at, const struc
         }
         if (s->count > 0)
             memcpy(values, s->values, s->count * sizeof(*values));
-        batch->series[at + i] = (struct tide_series_samples){shared_to, values, s->count};
+        batch->series[at + i] = (struct tide_series_samples){
+            .times_ms = shared_to, .values = values, .count = s->count};
+        if (s->histograms != NULL) {
+            enum tide_err err = copy_histograms(batch->arena, s, &batch->series[at + i].histograms);
+
+            if (err != TIDE_OK)
+                return err;
+        }
     }
     return TIDE_OK;
 }

@@ -281,22 +281,35 @@ static enum tide_err truncate_old(struct shard *shard, int64_t now_ms)
     return TIDE_OK;
 }
 
-/* Gives every new series its reference; *refs becomes the column with those in place of
+/* The two reference columns of a push. */
+struct resolved {
+    const uint32_t *samples;
+    const uint32_t *histograms;
+};
+
+static void resolve_column(const uint32_t *refs, uint32_t count, const uint32_t *new_refs,
+                           uint32_t *out)
+{
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = (refs[i] & TIDE_PUSH_NEW) != 0 ? new_refs[refs[i] & ~TIDE_PUSH_NEW] : refs[i];
+}
+
+/* Gives every new series its reference; *out gets the columns with those in place of
  * TIDE_PUSH_NEW. */
 static enum tide_err resolve(struct shard *shard, struct tenant *tenant,
-                             const struct tide_push *push, const uint32_t **refs)
+                             const struct tide_push *push, struct resolved *out)
 {
     uint32_t *new_refs, *column;
 
     shard->new_refs.len = 0;
-    *refs = push->refs;
+    *out = (struct resolved){push->refs, push->histogram_refs};
     if (push->series_count == 0)
         return TIDE_OK;
     shard->refs.len = 0;
     new_refs = (uint32_t *)(void *)tide_buf_reserve(&shard->new_refs,
                                                     push->series_count * sizeof(uint32_t));
-    column = (uint32_t *)(void *)tide_buf_reserve(&shard->refs,
-                                                  push->sample_count * sizeof(uint32_t) + 1);
+    column = (uint32_t *)(void *)tide_buf_reserve(
+        &shard->refs, ((size_t)push->sample_count + push->histogram_count) * sizeof(uint32_t) + 1);
     if (new_refs == NULL || column == NULL)
         return TIDE_ERR_NO_MEMORY;
     for (uint32_t i = 0; i < push->series_count; i++) {
@@ -310,20 +323,26 @@ static enum tide_err resolve(struct shard *shard, struct tenant *tenant,
     }
     shard->new_refs.len = push->series_count * sizeof(uint32_t);
     tide_metric_add(&labelled_series, push->series_count);
-    for (uint32_t i = 0; i < push->sample_count; i++)
-        column[i] = (push->refs[i] & TIDE_PUSH_NEW) != 0 ? new_refs[push->refs[i] & ~TIDE_PUSH_NEW]
-                                                         : push->refs[i];
-    *refs = column;
+    resolve_column(push->refs, push->sample_count, new_refs, column);
+    resolve_column(push->histogram_refs, push->histogram_count, new_refs,
+                   column + push->sample_count);
+    *out = (struct resolved){column, column + push->sample_count};
     return TIDE_OK;
 }
 
 /* The head knows no reference TIDE_PUSH_NEW and answers NOT_FOUND for it: these samples are over
  * the series limit. */
-static void relabel_limit(struct shard *shard, const uint32_t *refs)
+static void relabel_limit(struct shard *shard, const struct tide_push *push,
+                          const struct resolved *refs)
 {
     for (size_t i = 0; i < shard->rejects.count; i++) {
-        if (refs[shard->rejects.items[i].index] == TIDE_PUSH_NEW)
-            shard->rejects.items[i].why = TIDE_ERR_LIMIT;
+        struct tide_push_reject *reject = &shard->rejects.items[i];
+        uint32_t ref = reject->index < push->sample_count
+                           ? refs->samples[reject->index]
+                           : refs->histograms[reject->index - push->sample_count];
+
+        if (ref == TIDE_PUSH_NEW)
+            reject->why = TIDE_ERR_LIMIT;
     }
 }
 
@@ -368,25 +387,29 @@ static enum tide_err apply_push(struct shard *shard, struct tenant *tenant,
 {
     const int64_t retention_ms = shard->rules.retention_ms;
     const int64_t oldest_ms = retention_ms == 0 ? INT64_MIN : shard->now_ms - retention_ms;
-    const uint32_t *refs;
+    struct resolved refs;
     enum tide_err err = resolve(shard, tenant, push, &refs);
 
     shard->rejects.count = 0;
     if (err == TIDE_OK)
-        err = tide_head_append(tenant->head, refs, push->times_ms, push->bits, push->sample_count,
-                               oldest_ms, &shard->rejects);
+        err = tide_head_append(tenant->head, refs.samples, push->times_ms, push->bits,
+                               push->sample_count, oldest_ms, &shard->rejects);
+    if (err == TIDE_OK)
+        err = tide_head_append_histograms(tenant->head, refs.histograms, push->histogram_times_ms,
+                                          push->histograms, push->histogram_count,
+                                          push->sample_count, oldest_ms, &shard->rejects);
     if (err == TIDE_OK)
         err = apply_exemplars(shard, tenant, push, &result->exemplar_reject_count);
     if (err == TIDE_OK)
         err = apply_metadata(tenant, push);
     if (err != TIDE_OK)
         return err;
-    relabel_limit(shard, refs);
+    relabel_limit(shard, push, &refs);
     result->new_refs = (const uint32_t *)(const void *)shard->new_refs.ptr;
     result->new_ref_count = push->series_count;
     result->rejects = shard->rejects.items;
     result->reject_count = (uint32_t)shard->rejects.count;
-    tide_metric_add(&applied_samples, push->sample_count);
+    tide_metric_add(&applied_samples, (int64_t)push->sample_count + push->histogram_count);
     tide_metric_add(&applied_rejects, (int64_t)shard->rejects.count);
     tide_metric_add(&applied_pushes, 1);
     return TIDE_OK;

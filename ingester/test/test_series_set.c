@@ -106,7 +106,9 @@ static enum tide_err plain_read(struct tide_series_set *set, size_t first, size_
         }
         memcpy(values, s->values + from, n * sizeof(*values));
         batch->series[i] = (struct tide_series_samples){
-            times != NULL ? times : batch->series[i - 1].times_ms, values, n};
+            .times_ms = times != NULL ? times : batch->series[i - 1].times_ms,
+            .values = values,
+            .count = n};
     }
     return TIDE_OK;
 }

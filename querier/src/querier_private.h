@@ -109,6 +109,11 @@ void tide__answer_end(struct answer *answer, const struct tide_slice *warnings,
 /* {"a":"b",…} */
 void tide__json_labels(struct tide_json *json, struct tide_labels labels);
 
+/* ---- histogram_json.c ---- */
+
+/* [1435781451.781,{"count":"3","sum":"1.5","buckets":[[0,"0.5","1","3"]]}] */
+void tide__json_histogram(struct tide_json *json, int64_t ts_ms, const struct tide_histogram *h);
+
 /* ---- strings.c ---- */
 
 /* Gathers strings and hands them out sorted, each once. In the call's arena. */

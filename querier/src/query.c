@@ -21,6 +21,38 @@ void tide__query_metrics_register(void)
 /* Same as Prometheus, so that a dashboard which works there works here. */
 #define RANGE_POINTS_MAX 11000
 
+static bool is_histogram(const struct tide_result_series *series, size_t i)
+{
+    return series->histograms != NULL && series->histograms[i] != NULL;
+}
+
+/* The float points of a series, or its histograms, under a key that stands there only if there are
+ * some. */
+static void write_points(struct answer *answer, const struct tide_result_series *series,
+                         bool matrix, bool histograms)
+{
+    struct tide_json *json = &answer->json;
+    bool any = false;
+
+    for (size_t i = 0; i < series->count; i++) {
+        if (!tide_result_has(series, i) || is_histogram(series, i) != histograms)
+            continue;
+        if (!any) {
+            tide_json_key_str(json, histograms ? (matrix ? "histograms" : "histogram")
+                                               : (matrix ? "values" : "value"));
+            if (matrix)
+                tide_json_array_begin(json);
+            any = true;
+        }
+        if (histograms)
+            tide__json_histogram(json, series->times_ms[i], series->histograms[i]);
+        else
+            tide_json_sample(json, series->times_ms[i], series->values[i]);
+    }
+    if (any && matrix)
+        tide_json_array_end(json);
+}
+
 static void write_series(struct answer *answer, const struct tide_result_series *series,
                          bool matrix)
 {
@@ -29,15 +61,9 @@ static void write_series(struct answer *answer, const struct tide_result_series 
     tide_json_object_begin(json);
     tide_json_key_str(json, "metric");
     tide__json_labels(json, series->labels);
-    tide_json_key_str(json, matrix ? "values" : "value");
-    if (matrix)
-        tide_json_array_begin(json);
-    for (size_t i = 0; i < series->count; i++) {
-        if (tide_result_has(series, i))
-            tide_json_sample(json, series->times_ms[i], series->values[i]);
-    }
-    if (matrix)
-        tide_json_array_end(json);
+    write_points(answer, series, matrix, false);
+    if (series->histograms != NULL)
+        write_points(answer, series, matrix, true);
     tide_json_object_end(json);
 }
 

@@ -60,7 +60,8 @@ static enum tide_err set_read(struct tide_series_set *set, size_t first, size_t 
             from++;
         while (from + n < s->count && s->times_ms[from + n] <= maxt_ms)
             n++;
-        batch->series[i] = (struct tide_series_samples){s->times_ms + from, s->values + from, n};
+        batch->series[i] = (struct tide_series_samples){
+            .times_ms = s->times_ms + from, .values = s->values + from, .count = n};
         err = tide_query_count_samples(memory->limits, n);
     }
     return err;

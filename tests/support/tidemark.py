@@ -59,14 +59,42 @@ def v1_labels(labels):
     return b"".join(field_bytes(1, field_bytes(1, name) + field_bytes(2, value)) for name, value in labels)
 
 
-def v1_series(labels, samples, exemplars=()):
-    """labels: dict (sorted here) or list of pairs (as given); samples: (ms, value); exemplars: (labels, value, ms)."""
+def field_signed(number, n):
+    return varint(number << 3) + varint(n << 1 ^ n >> 63)
+
+
+def histogram(ms, count, total, schema=0, zero=(0, 0), positive=(), negative=(), custom=(), reset=0, integers=True):
+    """One Histogram record. zero: (count, threshold); positive, negative: runs of buckets, (first index, counts)."""
+    number = field_varint if integers else field_double
+    out = number(1 if integers else 2, count if integers else float(count)) + field_double(3, total)
+    out += field_signed(4, schema) + field_double(5, float(zero[1]))
+    out += number(6, zero[0]) if integers else field_double(7, float(zero[0]))
+    for runs, field in ((negative, 8), (positive, 11)):
+        before, end, packed = 0, 0, b""
+        for first, counts in runs:
+            out += field_bytes(field, field_signed(1, first - end) + field_varint(2, len(counts)))
+            end = first + len(counts)
+            for n in counts:
+                delta = int(n) - before
+                packed += varint(delta << 1 ^ delta >> 63) if integers else struct.pack("<d", n)
+                before = int(n)
+        if packed:
+            out += field_bytes(field + (1 if integers else 2), packed)
+    out += field_varint(14, reset) + field_varint(15, ms)
+    return out + (field_bytes(16, struct.pack("<%dd" % len(custom), *custom)) if custom else b"")
+
+
+def v1_series(labels, samples, exemplars=(), histograms=()):
+    """labels: dict (sorted here) or list of pairs (as given); samples: (ms, value); exemplars: (labels, value, ms);
+    histograms: records."""
     pairs = sorted(labels.items()) if isinstance(labels, dict) else labels
     out = v1_labels(pairs)
     for ms, value in samples:
         out += field_bytes(2, field_double(1, value) + field_varint(2, ms))
     for exemplar_labels, value, ms in exemplars:
         out += field_bytes(3, v1_labels(sorted(exemplar_labels.items())) + field_double(2, value) + field_varint(3, ms))
+    for record in histograms:
+        out += field_bytes(4, record)
     return field_bytes(1, out)
 
 
@@ -76,7 +104,7 @@ def v1_metadata(metric, kind, help_text, unit=""):
 
 
 def v2_request(series):
-    """series: list of (labels dict, samples, exemplars, (kind, help, unit) or None)."""
+    """series: list of (labels dict, samples, exemplars, (kind, help, unit) or None), and histogram records if any."""
     symbols = {"": 0}
 
     def ref(text):
@@ -86,8 +114,10 @@ def v2_request(series):
         return b"".join(varint(ref(text)) for pair in sorted(labels.items()) for text in pair)
 
     body = b""
-    for labels, samples, exemplars, metadata in series:
+    for labels, samples, exemplars, metadata, *histograms in series:
         out = field_bytes(1, refs(labels))
+        for record in histograms:
+            out += field_bytes(3, record)
         for ms, value in samples:
             out += field_bytes(2, field_double(1, value) + field_varint(2, ms))
         for exemplar_labels, value, ms in exemplars:

@@ -113,6 +113,33 @@ static void read_all(struct tide_head *head)
     tide_arena_free(batch.arena);
 }
 
+/* Some of them where there is a float, so that they are rejected. */
+static enum tide_err append_histograms(struct tide_head *head, const uint32_t *refs, int64_t *times,
+                                       struct tide_head_rejects *rejects)
+{
+    static const struct tide_span span = {0, 1};
+    double count = 3;
+    const struct tide_histogram h = {.count = 3,
+                                     .sum = 1.5,
+                                     .positive_spans = &span,
+                                     .positive_span_count = 1,
+                                     .positive = &count,
+                                     .positive_count = 1};
+    struct tide_slice histograms[SERIES];
+    struct tide_buf bytes = {0};
+    enum tide_err err;
+
+    tide_histogram_encode(&h, &bytes);
+    for (uint32_t i = 0; i < SERIES; i++) {
+        histograms[i] = tide_buf_view(&bytes);
+        times[i] += i / 2;
+    }
+    err = tide_head_append_histograms(head, refs, times, histograms, SERIES, SERIES, INT64_MIN,
+                                      rejects);
+    tide_buf_deinit(&bytes);
+    return err;
+}
+
 static bool append(struct tide_head *head, int64_t ts_ms)
 {
     struct tide_head_rejects rejects = {0};
@@ -127,6 +154,8 @@ static bool append(struct tide_head *head, int64_t ts_ms)
         bits[i] = (uint64_t)ts_ms * (i + 1);
     }
     err = tide_head_append(head, refs, times, bits, SERIES, INT64_MIN, &rejects);
+    if (err == TIDE_OK)
+        err = append_histograms(head, refs, times, &rejects);
     TIDE_ASSERT(err == TIDE_OK || err == TIDE_ERR_CORRUPT);
     tide_mem_free(rejects.items);
     return err == TIDE_OK;

@@ -296,7 +296,7 @@ static inline enum tide_err append_one(struct tide_head *head, uint32_t ref, str
     return append_slow(head, ref, r, ts_ms, bits, outcome);
 }
 
-static enum tide_err reject(struct tide_head_rejects *rejects, size_t index, enum tide_err why)
+enum tide_err tide__head_reject(struct tide_head_rejects *rejects, size_t index, enum tide_err why)
 {
     enum tide_err err = tide_mem_grow((void **)&rejects->items, &rejects->capacity,
                                       rejects->count + 1, sizeof(*rejects->items));
@@ -317,36 +317,58 @@ static void prefetch_record(const struct tide_head *head, uint32_t ref)
     }
 }
 
+/* Why a sample is refused whose series is not there or has histograms, or whose timestamp is not
+ * taken; TIDE_OK: it is not. */
+static enum tide_err check_odd(struct tide_head *head, uint32_t ref, const struct tide__record *r,
+                               int64_t ts_ms, int64_t oldest_ms, enum tide_err *why)
+{
+    bool there = false;
+    enum tide_err err = TIDE_OK;
+
+    *why = TIDE_ERR_NOT_FOUND;
+    if (r != NULL && (r->open.owner & TIDE__LIVE) != 0)
+        *why = tide__head_check_ms(ts_ms, oldest_ms);
+    if (*why == TIDE_OK)
+        err = tide__histogram_there(head, ref, ts_ms, &there);
+    if (there)
+        *why = TIDE_ERR_DUPLICATE_TIMESTAMP;
+    return err;
+}
+
 static enum tide_err append_slice(struct tide_head *head, const uint32_t *refs,
                                   const int64_t *times_ms, const uint64_t *bits, size_t first,
                                   size_t end, int64_t oldest_ms, struct tide_head_rejects *rejects)
 {
     enum tide_err err = TIDE_OK;
 
+    if (oldest_ms < -TIDE_HEAD_TIME_MS_MAX)
+        oldest_ms = -TIDE_HEAD_TIME_MS_MAX;
     for (size_t i = first; i < end && err == TIDE_OK; i++) {
         struct tide__record *r = tide__record(&head->records, refs[i]);
         enum tide__outcome outcome;
+        enum tide_err why;
 
         if (i + PREFETCH_AHEAD < end)
             prefetch_record(head, refs[i + PREFETCH_AHEAD]);
-        if (r == NULL || (r->open.owner & TIDE__LIVE) == 0) {
-            err = reject(rejects, i, TIDE_ERR_NOT_FOUND);
-        } else if (times_ms[i] < oldest_ms || times_ms[i] < -TIDE_HEAD_TIME_MS_MAX) {
-            err = reject(rejects, i, TIDE_ERR_TOO_OLD);
-        } else if (times_ms[i] > TIDE_HEAD_TIME_MS_MAX) {
-            err = reject(rejects, i, TIDE_ERR_TOO_NEW);
-        } else {
-            err = append_one(head, refs[i], r, times_ms[i], bits[i], &outcome);
+        if (r == NULL || (r->open.owner & (TIDE__LIVE | TIDE__HISTOGRAMS)) != TIDE__LIVE ||
+            times_ms[i] < oldest_ms || times_ms[i] > TIDE_HEAD_TIME_MS_MAX) {
+            err = check_odd(head, refs[i], r, times_ms[i], oldest_ms, &why);
+            if (err == TIDE_OK && why != TIDE_OK) {
+                err = tide__head_reject(rejects, i, why);
+                continue;
+            }
             if (err != TIDE_OK)
                 break;
-            if (outcome == TIDE__CONFLICT) {
-                err = reject(rejects, i, TIDE_ERR_DUPLICATE_TIMESTAMP);
-            } else if (outcome == TIDE__FULL) {
-                err = reject(rejects, i, TIDE_ERR_LIMIT);
-            } else if (outcome == TIDE__STORED) {
-                head->min_ms = times_ms[i] < head->min_ms ? times_ms[i] : head->min_ms;
-                head->max_ms = times_ms[i] > head->max_ms ? times_ms[i] : head->max_ms;
-            }
+        }
+        err = append_one(head, refs[i], r, times_ms[i], bits[i], &outcome);
+        if (err != TIDE_OK)
+            break;
+        if (outcome == TIDE__STORED) {
+            head->min_ms = times_ms[i] < head->min_ms ? times_ms[i] : head->min_ms;
+            head->max_ms = times_ms[i] > head->max_ms ? times_ms[i] : head->max_ms;
+        } else if (outcome != TIDE__THERE) {
+            err = tide__head_reject(
+                rejects, i, outcome == TIDE__FULL ? TIDE_ERR_LIMIT : TIDE_ERR_DUPLICATE_TIMESTAMP);
         }
     }
     return err;

@@ -12,6 +12,7 @@ enum tide__section {
     TIDE__SECTION_SERIES = 3,
     TIDE__SECTION_LATE = 4,
     TIDE__SECTION_END = 5,
+    TIDE__SECTION_HISTOGRAMS = 6, /* Stands before END; newer than the others. */
 };
 /* Bytes of a section, from which on it is closed after the item in hand. */
 #define TIDE__SECTION_BYTES (1u << 20)

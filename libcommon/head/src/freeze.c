@@ -24,6 +24,15 @@ struct frozen_column {
     uint32_t number; /* In the file, plus 1; 0: not written yet. */
 };
 
+/* Histograms of one series. */
+struct frozen_histograms {
+    uint32_t ref;
+    uint32_t open_count;
+    size_t count;
+    struct tide__histogram_chunk **chunks; /* A copy of the array; the chunks are read only. */
+    struct tide_buf open;                  /* A copy of its stream. */
+};
+
 struct tide_head_frozen {
     struct tide_head *head;
     struct tide_head_options options;
@@ -35,6 +44,8 @@ struct tide_head_frozen {
     struct frozen_column *columns;
     struct tide__late *late; /* Copies, by rising reference. */
     size_t late_count;
+    struct frozen_histograms *histograms; /* By rising reference. */
+    size_t histogram_count;
     int64_t min_ms, max_ms;
 };
 
@@ -103,6 +114,33 @@ static enum tide_err copy_late(const struct tide__late_table *table,
     return TIDE_OK;
 }
 
+static enum tide_err copy_histograms(const struct tide__histogram_table *table,
+                                     struct tide_head_frozen *frozen)
+{
+    frozen->histograms = tide_mem_array(table->series, sizeof(*frozen->histograms));
+    if (frozen->histograms == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    for (size_t i = 0; i < table->page_count * TIDE__HISTOGRAM_PAGE; i++) {
+        const struct tide__histograms *series = tide__histograms_find(table, (uint32_t)i);
+        struct frozen_histograms *copy;
+
+        if (series == NULL)
+            continue;
+        copy = &frozen->histograms[frozen->histogram_count++];
+        copy->ref = (uint32_t)i;
+        copy->chunks = tide_mem_array(series->count, sizeof(struct tide__histogram_chunk *));
+        tide_buf_slice(&copy->open, tide_buf_view(&series->open.stream));
+        if (copy->chunks == NULL || tide_buf_ok(&copy->open) != TIDE_OK)
+            return TIDE_ERR_NO_MEMORY;
+        if (series->count > 0)
+            memcpy(copy->chunks, series->chunks,
+                   series->count * sizeof(struct tide__histogram_chunk *));
+        copy->count = series->count;
+        copy->open_count = series->open.count;
+    }
+    return TIDE_OK;
+}
+
 static void frozen_destroy(struct tide_head_frozen *frozen)
 {
     tide_index_frozen_free(frozen->index);
@@ -114,6 +152,11 @@ static void frozen_destroy(struct tide_head_frozen *frozen)
         tide_mem_free(frozen->late[i].chunks);
     }
     tide_mem_free(frozen->late);
+    for (size_t i = 0; i < frozen->histogram_count; i++) {
+        tide_mem_free(frozen->histograms[i].chunks);
+        tide_buf_deinit(&frozen->histograms[i].open);
+    }
+    tide_mem_free(frozen->histograms);
     tide_mem_free(frozen->slabs);
     tide_mem_free(frozen->columns);
     tide_mem_free(frozen);
@@ -144,6 +187,8 @@ enum tide_err tide_head_freeze(struct tide_head *head, struct tide_head_frozen *
         err = copy_tables(head, frozen);
     if (err == TIDE_OK)
         err = copy_late(&head->late, frozen);
+    if (err == TIDE_OK)
+        err = copy_histograms(&head->histograms, frozen);
     tide__head_unlock(head);
     if (err != TIDE_OK) {
         frozen_destroy(frozen);
@@ -394,6 +439,34 @@ static enum tide_err write_late(struct output *out)
     return buf->len > 0 ? write_section(out, TIDE__SECTION_LATE, buf) : TIDE_OK;
 }
 
+static enum tide_err write_histograms(struct output *out)
+{
+    const struct tide_head_frozen *frozen = out->frozen;
+    struct tide_buf *buf = &out->series; /* Empty by now. */
+    uint32_t next = 0;
+
+    for (size_t i = 0; i < frozen->histogram_count; i++) {
+        const struct frozen_histograms *series = &frozen->histograms[i];
+
+        tide_buf_uvarint(buf, series->ref - next);
+        next = series->ref + 1;
+        tide_buf_uvarint(buf, series->count + 1);
+        for (size_t k = 0; k < series->count; k++) {
+            tide_buf_uvarint(buf, series->chunks[k]->count);
+            tide_buf_bytes(buf, tide__histogram_stream(series->chunks[k]));
+        }
+        tide_buf_uvarint(buf, series->open_count);
+        tide_buf_bytes(buf, tide_buf_view(&series->open));
+        if (buf->len >= TIDE__SECTION_BYTES) {
+            enum tide_err err = write_section(out, TIDE__SECTION_HISTOGRAMS, buf);
+
+            if (err != TIDE_OK)
+                return err;
+        }
+    }
+    return buf->len > 0 ? write_section(out, TIDE__SECTION_HISTOGRAMS, buf) : TIDE_OK;
+}
+
 static enum tide_err write_start(struct output *out)
 {
     struct tide_buf *buf = &out->series;
@@ -447,6 +520,8 @@ enum tide_err tide_head_frozen_write(struct tide_head_frozen *frozen,
         err = write_records(out);
     if (err == TIDE_OK)
         err = write_late(out);
+    if (err == TIDE_OK)
+        err = write_histograms(out);
     if (err == TIDE_OK)
         err = write_section(out, TIDE__SECTION_END, &out->series);
     tide_buf_deinit(&out->columns);

@@ -96,6 +96,7 @@ void tide_head_free(struct tide_head *head)
         tide_mem_free(head->graveyard[i]);
     tide_mem_free(head->graveyard);
     tide__late_deinit(&head->late);
+    tide__histograms_deinit(&head->histograms);
     tide__columns_deinit(&head->columns);
     tide__store_deinit(&head->store);
     tide_segments_deinit(&head->segments);
@@ -288,8 +289,9 @@ void tide_head_stats(struct tide_head *head, struct tide_head_stats *out)
     tide_index_stats(head->index, &index);
     *out = (struct tide_head_stats){
         .series = index.series,
-        .samples = head->open_samples + head->store.samples + head->late.samples,
-        .chunks = head->store.chunks + head->late.chunks,
+        .samples = head->open_samples + head->store.samples + head->late.samples +
+                   head->histograms.samples,
+        .chunks = head->store.chunks + head->late.chunks + head->histograms.chunks,
         .label_pairs = index.values,
         .min_ms = head->min_ms,
         .max_ms = head->max_ms,
@@ -302,6 +304,7 @@ void tide_head_stats(struct tide_head *head, struct tide_head_stats *out)
                          head->columns.capacity * sizeof(struct tide__column *) +
                          head->columns.slot_count * sizeof(*head->columns.slots),
         .bytes_late = head->late.bytes,
+        .bytes_histograms = head->histograms.bytes,
         .bytes_labels = index.bytes_labels + index.bytes_table + index.bytes_symbols,
         .bytes_postings = index.bytes_postings,
     };

@@ -5,6 +5,7 @@
 #include "tide/head/head.h"
 
 #include "column_private.h"
+#include "histograms_private.h"
 #include "late_private.h"
 #include "store_private.h"
 
@@ -21,13 +22,15 @@
 #define TIDE__MISFITS_TIMED 6u
 
 enum tide__record_flags {
-    TIDE__LIVE = 1,  /* The series is in the index. */
-    TIDE__TIMED = 2, /* The open chunk is timed: column is a clock. */
-    TIDE__LATE = 4,  /* It has an entry in the late table. */
+    TIDE__LIVE = 1,       /* The series is in the index. */
+    TIDE__TIMED = 2,      /* The open chunk is timed: column is a clock. */
+    TIDE__LATE = 4,       /* It has an entry in the late table. */
+    TIDE__HISTOGRAMS = 8, /* It has an entry in the table of histograms. */
 };
 
 /* The hot state of a series. open.owner holds the flags. A live series without an open chunk has no
- * samples at all: a chunk is sealed only when the sample that starts the next one is there. */
+ * float samples at all: a chunk is sealed only when the sample that starts the next one is there.
+ */
 struct tide__record {
     struct tide_chunk_open open;
     uint32_t column; /* Of the open chunk; or a clock. */
@@ -81,6 +84,8 @@ struct tide_head {
     void **graveyard;
     size_t grave_count;
     size_t grave_capacity;
+
+    struct tide__histogram_table histograms; /* Under the lock, too. */
 };
 
 void tide__head_lock_read(struct tide_head *head);
@@ -148,6 +153,27 @@ enum tide__outcome { TIDE__STORED, TIDE__THERE, TIDE__CONFLICT, TIDE__FULL };
 TIDE_CHECK_RESULT enum tide_err tide__late_append(struct tide_head *head, uint32_t ref,
                                                   struct tide__record *r, int64_t ts_ms,
                                                   uint64_t bits, enum tide__outcome *outcome);
+/* Whether the series has a float sample at ts_ms. Errors: as above. */
+TIDE_CHECK_RESULT enum tide_err tide__sample_there(struct tide_head *head, uint32_t ref,
+                                                   const struct tide__record *r, int64_t ts_ms,
+                                                   bool *there);
+/* Whether it has a histogram there. Errors: as above. */
+TIDE_CHECK_RESULT enum tide_err tide__histogram_there(struct tide_head *head, uint32_t ref,
+                                                      int64_t ts_ms, bool *there);
+/* Newest timestamp of the series, floats and histograms; false: it has no samples. */
+bool tide__newest_ms(const struct tide_head *head, uint32_t ref, const struct tide__record *r,
+                     int64_t *ts_ms);
+TIDE_CHECK_RESULT enum tide_err tide__head_reject(struct tide_head_rejects *rejects, size_t index,
+                                                  enum tide_err why);
+/* Why a sample with this timestamp is not taken, or TIDE_OK. */
+static inline enum tide_err tide__head_check_ms(int64_t ts_ms, int64_t oldest_ms)
+{
+    if (ts_ms < oldest_ms || ts_ms < -TIDE_HEAD_TIME_MS_MAX)
+        return TIDE_ERR_TOO_OLD;
+    return ts_ms > TIDE_HEAD_TIME_MS_MAX ? TIDE_ERR_TOO_NEW : TIDE_OK;
+}
+/* Drops histograms in partitions before cut_ms. Errors: TIDE_ERR_NO_MEMORY. */
+TIDE_CHECK_RESULT enum tide_err tide__histograms_truncate(struct tide_head *head, int64_t cut_ms);
 /* Drops late samples in partitions before cut_ms. Errors: TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__late_truncate(struct tide_head *head, int64_t cut_ms);
 

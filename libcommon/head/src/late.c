@@ -386,3 +386,26 @@ enum tide_err tide__late_truncate(struct tide_head *head, int64_t cut_ms)
         }
     return TIDE_OK;
 }
+
+enum tide_err tide__sample_there(struct tide_head *head, uint32_t ref, const struct tide__record *r,
+                                 int64_t ts_ms, bool *there)
+{
+    struct lookup lookup = {0};
+    int64_t last_ms;
+    enum tide_err err = TIDE_OK;
+
+    *there = false;
+    if (r->count == 0)
+        return TIDE_OK;
+    last_ms = tide__open_last_ms(head, r);
+    if (ts_ms >= last_ms) {
+        *there = ts_ms == last_ms;
+        return TIDE_OK;
+    }
+    if (r->open.owner & TIDE__LATE)
+        err = look_up_late(head, tide__late_find(&head->late, ref), ts_ms, &lookup);
+    if (err == TIDE_OK && !lookup.found)
+        err = look_up(head, r, ts_ms, &lookup);
+    *there = lookup.found;
+    return err;
+}

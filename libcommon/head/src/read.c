@@ -49,9 +49,16 @@ struct piece {
 struct plan {
     const struct tide__record *r; /* NULL: nothing to read. */
     struct tide__late *late;      /* NULL: none. */
-    uint32_t piece;               /* The first of its pieces, which run from new to old. */
+    /* Chunks histogram_low … histogram_high-1 are in the time range, the open one being number
+     * count. */
+    const struct tide__histograms *histograms; /* NULL: none in the range. */
+    size_t histogram_low;
+    size_t histogram_high;
+    uint32_t histogram_samples; /* In them. */
+    uint64_t histogram_bytes;   /* To decode them into. */
+    uint32_t piece;             /* The first of its pieces, which run from new to old. */
     uint32_t piece_count;
-    uint32_t samples; /* At most. */
+    uint32_t samples; /* At most, histograms included. */
     bool has_own_times;
 };
 
@@ -191,6 +198,34 @@ static void late_range(const struct reader *rd, const struct tide__late *late, s
         rd->maxt_ms == INT64_MAX ? late->chunk_count : tide__late_chunk_at(late, rd->maxt_ms + 1);
 }
 
+static void plan_histograms(struct reader *rd, uint32_t ref, struct plan *plan)
+{
+    const struct tide__histograms *series = tide__histograms_find(&rd->head->histograms, ref);
+    const struct tide_histogram_chunk *open = &series->open;
+    size_t low = series->count, high = series->count;
+
+    while (low > 0 && series->chunks[low - 1]->last_ms >= rd->mint_ms)
+        low--;
+    while (high > low && series->chunks[high - 1]->first_ms > rd->maxt_ms)
+        high--;
+    for (size_t k = low; k < high; k++) {
+        plan->histogram_samples += series->chunks[k]->count;
+        plan->histogram_bytes += series->chunks[k]->decoded_bytes;
+    }
+    if (open->first_ms <= rd->maxt_ms && open->last_ms >= rd->mint_ms) {
+        plan->histogram_samples += open->count;
+        plan->histogram_bytes += open->decoded_bytes;
+        high++;
+    }
+    if (plan->histogram_samples == 0)
+        return;
+    plan->histograms = series;
+    plan->histogram_low = low;
+    plan->histogram_high = high;
+    plan->samples += plan->histogram_samples;
+    plan->has_own_times = true;
+}
+
 static enum tide_err plan_series(struct reader *rd, uint32_t ref, struct plan *plan)
 {
     const struct tide_head *head = rd->head;
@@ -201,6 +236,10 @@ static enum tide_err plan_series(struct reader *rd, uint32_t ref, struct plan *p
     enum tide_err err;
 
     if (r == NULL)
+        return TIDE_OK;
+    if (r->open.owner & TIDE__HISTOGRAMS)
+        plan_histograms(rd, ref, plan);
+    if (r->count == 0)
         return TIDE_OK;
     first_ms = tide__open_first_ms(head, r);
     if (r->open.owner & TIDE__TIMED) {
@@ -327,6 +366,75 @@ static enum tide_err merge_late(struct reader *rd, const struct plan *plan, int6
     return TIDE_OK;
 }
 
+/* Decodes the histograms in the time range: their times and addresses, *n of them. */
+static enum tide_err decode_histograms(struct reader *rd, const struct plan *plan, int64_t *times,
+                                       const struct tide_histogram **histograms, size_t *n)
+{
+    const struct tide__histograms *series = plan->histograms;
+
+    for (size_t k = plan->histogram_low; k < plan->histogram_high; k++) {
+        bool is_open = k == series->count;
+        size_t count = is_open ? series->open.count : series->chunks[k]->count;
+        struct tide_slice stream = is_open ? tide_buf_view(&series->open.stream)
+                                           : tide__histogram_stream(series->chunks[k]);
+        struct tide_histogram *items = tide_arena_alloc(rd->arena, count * sizeof(*items));
+        size_t low = 0, high = count;
+        enum tide_err err = items == NULL ? TIDE_ERR_NO_MEMORY : TIDE_OK;
+
+        if (err == TIDE_OK)
+            err = tide_histogram_chunk_decode(stream, count, rd->arena, times + *n, items);
+        if (err != TIDE_OK)
+            return err;
+        while (low < high && times[*n + low] < rd->mint_ms)
+            low++;
+        while (high > low && times[*n + high - 1] > rd->maxt_ms)
+            high--;
+        memmove(times + *n, times + *n + low, (high - low) * sizeof(*times));
+        for (size_t i = low; i < high; i++)
+            histograms[(*n)++] = &items[i];
+    }
+    return TIDE_OK;
+}
+
+/* Merges the histograms into the n floats that are there; the arrays have room. */
+static enum tide_err merge_histograms(struct reader *rd, const struct plan *plan, int64_t *times,
+                                      double *values, size_t *n,
+                                      const struct tide_histogram *const **out)
+{
+    size_t capacity = plan->samples, count = 0, at;
+    const struct tide_histogram **merged =
+        tide_arena_new_array(rd->arena, capacity, sizeof(struct tide_histogram *));
+    const struct tide_histogram **histograms =
+        tide_arena_alloc(rd->arena, plan->histogram_samples * sizeof(struct tide_histogram *));
+    int64_t *histogram_times =
+        tide_arena_alloc(rd->arena, plan->histogram_samples * sizeof(*histogram_times));
+    enum tide_err err;
+
+    if (merged == NULL || histograms == NULL || histogram_times == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    err = decode_histograms(rd, plan, histogram_times, histograms, &count);
+    if (err != TIDE_OK || count == 0)
+        return err;
+    at = *n + count;
+    TIDE_ASSERT(at <= capacity);
+    for (size_t i = *n, k = count; k > 0;) { /* From the end, in place. */
+        at--;
+        if (i > 0 && times[i - 1] > histogram_times[k - 1]) {
+            i--;
+            times[at] = times[i];
+            memcpy(&values[at], &values[i], sizeof(*values));
+        } else {
+            k--;
+            times[at] = histogram_times[k];
+            values[at] = 0;
+            merged[at] = histograms[k];
+        }
+    }
+    *n += count;
+    *out = merged;
+    return TIDE_OK;
+}
+
 static enum tide_err decode_own(struct reader *rd, const struct plan *plan, int64_t *times,
                                 double *values, size_t *n)
 {
@@ -424,8 +532,9 @@ static void prepare(struct reader *rd, const uint32_t *refs, size_t count)
 
         if (r == NULL)
             continue;
-        if (r->count == 0) { /* Removed since, or no sample yet. */
-            rd->plans[i].r = NULL;
+        if (r->count == 0) { /* Removed since, or no float sample yet. */
+            if ((r->open.owner & TIDE__HISTOGRAMS) == 0)
+                rd->plans[i].r = NULL;
             continue;
         }
         __builtin_prefetch(tide_segment_at(&head->segments, r->open.head));
@@ -487,6 +596,8 @@ static enum tide_err decode_slice(struct reader *rd, size_t count, size_t values
         if (plan->has_own_times) {
             out[i].times_ms = times;
             err = decode_own(rd, plan, times, values, &n);
+            if (err == TIDE_OK && plan->histograms != NULL)
+                err = merge_histograms(rd, plan, times, values, &n, &out[i].histograms);
             times += plan->samples;
         } else {
             for (uint32_t k = plan->piece_count; k-- > 0 && err == TIDE_OK;) {
@@ -518,7 +629,7 @@ static enum tide_err read_slice(struct reader *rd, const uint32_t *refs, size_t 
                                 size_t *done, int64_t *charged)
 {
     size_t values = 0, times = 0, n = 0;
-    uint64_t total = 0;
+    uint64_t total = 0, histogram_bytes = 0;
     int64_t bytes;
     enum tide_err err = TIDE_OK;
 
@@ -529,16 +640,18 @@ static enum tide_err read_slice(struct reader *rd, const uint32_t *refs, size_t 
         begin_epoch(rd);
     prepare(rd, refs, count);
     rd->piece_count = 0;
-    while (n < count && values < SLICE_SAMPLES && err == TIDE_OK) {
+    while (n < count && values + histogram_bytes / sizeof(double) < SLICE_SAMPLES &&
+           err == TIDE_OK) {
         struct plan *plan = &rd->plans[n];
 
         plan->piece = (uint32_t)rd->piece_count;
         err = plan_series(rd, refs[n], plan);
         values += plan->samples;
         times += plan->has_own_times ? plan->samples : 0;
+        histogram_bytes += plan->histogram_bytes;
         n++;
     }
-    bytes = (int64_t)((values + times) * sizeof(double));
+    bytes = (int64_t)((values + times) * sizeof(double) + histogram_bytes);
     if (err == TIDE_OK)
         err = tide_query_charge(limits, bytes);
     if (err == TIDE_OK) {

@@ -16,6 +16,8 @@ struct input {
     uint32_t next_ref; /* One past the last series read. */
     uint32_t series_count;
     uint32_t next_late;
+    uint32_t next_histograms;
+    struct tide_arena *arena; /* For one chunk of histograms. */
 };
 
 static enum tide_err corrupt(struct input *in, const char *what)
@@ -411,6 +413,82 @@ static enum tide_err read_late(struct input *in, struct tide_reader *r)
     return err;
 }
 
+/* ---- Histograms ---- */
+
+/* Decodes a chunk and makes it the open one: what reads and appends rely on is made anew rather
+ * than believed. */
+static enum tide_err read_histogram_chunk(struct input *in, struct tide_reader *r,
+                                          struct tide__histograms *series)
+{
+    struct tide_head *head = in->head;
+    struct tide_slice stream = {0};
+    struct tide_histogram_chunk open = {0};
+    struct tide_histogram *histograms;
+    int64_t *times;
+    uint32_t count = 0;
+    enum tide_err err = read_u32(r, TIDE__HISTOGRAM_SAMPLES, &count);
+
+    if (err == TIDE_OK)
+        err = tide_reader_bytes(r, &stream);
+    if (err != TIDE_OK)
+        return err;
+    if (count == 0)
+        return TIDE_ERR_CORRUPT;
+    tide_arena_reset(in->arena);
+    histograms = tide_arena_alloc(in->arena, count * sizeof(*histograms));
+    times = tide_arena_alloc(in->arena, count * sizeof(*times));
+    if (histograms == NULL || times == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    err = tide_histogram_chunk_decode(stream, count, in->arena, times, histograms);
+    if (err != TIDE_OK)
+        return err;
+    if (times[0] < -TIDE_HEAD_TIME_MS_MAX || times[count - 1] > TIDE_HEAD_TIME_MS_MAX ||
+        tide__partition_start(head, times[0]) != tide__partition_start(head, times[count - 1]) ||
+        (series->open.count > 0 && times[0] <= series->open.last_ms))
+        return TIDE_ERR_CORRUPT;
+    if (series->open.count > 0)
+        err = tide__histograms_seal(&head->histograms, series);
+    for (uint32_t i = 0; i < count && err == TIDE_OK; i++)
+        err = tide_histogram_chunk_append(&open, times[i], &histograms[i]);
+    if (err == TIDE_OK)
+        tide__histograms_set_open(&head->histograms, series, &open);
+    else
+        tide_histogram_chunk_deinit(&open);
+    return err;
+}
+
+static enum tide_err read_histograms(struct input *in, struct tide_reader *r)
+{
+    struct tide_head *head = in->head;
+    struct tide__record *record;
+    struct tide__histograms *series;
+    uint32_t gap = 0, ref;
+    size_t chunks = 0;
+    enum tide_err err = read_u32(r, UINT32_MAX, &gap);
+
+    if (err == TIDE_OK)
+        err = tide_reader_count(r, 4, &chunks);
+    if (err != TIDE_OK)
+        return err;
+    if (chunks == 0 || gap >= head->records.count - in->next_histograms)
+        return TIDE_ERR_CORRUPT;
+    ref = in->next_histograms + gap;
+    in->next_histograms = ref + 1;
+    record = tide__record(&head->records, ref);
+    if (record == NULL || (record->open.owner & TIDE__LIVE) == 0)
+        return TIDE_ERR_CORRUPT;
+    if (in->arena == NULL)
+        in->arena = tide_arena_new(0);
+    if (in->arena == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    err = tide__histograms_get(&head->histograms, ref, &series);
+    for (size_t i = 0; i < chunks && err == TIDE_OK; i++)
+        err = read_histogram_chunk(in, r, series);
+    if (err == TIDE_OK)
+        record->open.owner |= TIDE__HISTOGRAMS;
+    return err;
+}
+
 /* ---- Sections ---- */
 
 static enum tide_err read_section(struct input *in, struct tide_reader *r, uint32_t *kind,
@@ -485,11 +563,13 @@ static enum tide_err read_items(struct input *in, uint32_t kind, struct tide_rea
     while (payload->rest.len > 0 && err == TIDE_OK)
         err = kind == TIDE__SECTION_COLUMNS  ? read_column(in, payload)
               : kind == TIDE__SECTION_SERIES ? read_series(in, payload)
-                                             : read_late(in, payload);
+              : kind == TIDE__SECTION_LATE   ? read_late(in, payload)
+                                             : read_histograms(in, payload);
     if (err == TIDE_ERR_CORRUPT)
         return corrupt(in, kind == TIDE__SECTION_COLUMNS  ? "a timestamp column is malformed"
                            : kind == TIDE__SECTION_SERIES ? "a series is malformed"
-                                                          : "late samples are malformed");
+                           : kind == TIDE__SECTION_LATE   ? "late samples are malformed"
+                                                          : "histograms are malformed");
     return err;
 }
 
@@ -515,8 +595,9 @@ static enum tide_err read_all(struct input *in, struct tide_reader *r)
         err = read_section(in, r, &kind, &payload);
         if (err != TIDE_OK)
             break;
-        if (kind < TIDE__SECTION_COLUMNS || kind > TIDE__SECTION_END ||
-            (before == TIDE__SECTION_LATE && kind < before))
+        if (kind < TIDE__SECTION_COLUMNS || kind > TIDE__SECTION_HISTOGRAMS ||
+            (before == TIDE__SECTION_LATE && kind < before) ||
+            (before == TIDE__SECTION_HISTOGRAMS && kind < TIDE__SECTION_END))
             return corrupt(in, "a section is of an unknown kind, or out of order");
         if (kind == TIDE__SECTION_END && payload.rest.len > 0)
             return corrupt(in, "the last section is not empty");
@@ -538,6 +619,7 @@ enum tide_err tide_head_restore(const struct tide_head_options *options, struct 
         return err;
     err = read_all(&in, &r);
     tide_mem_free(in.columns);
+    tide_arena_free(in.arena);
     if (err != TIDE_OK) {
         tide_head_free(in.head);
         return err;

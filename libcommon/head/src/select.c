@@ -67,6 +67,7 @@ static void keep_living(struct tide_head *head, struct tide_index_refs *refs, in
         tide__head_lock_read(head);
         for (size_t i = first; i < end; i++) {
             const struct tide__record *r = tide__record(&head->records, refs->refs[i]);
+            int64_t newest_ms;
 
             if (i + PREFETCH_AHEAD < end) {
                 const struct tide__record *later =
@@ -75,7 +76,8 @@ static void keep_living(struct tide_head *head, struct tide_index_refs *refs, in
                 if (later != NULL)
                     __builtin_prefetch(&later->column);
             }
-            if (r != NULL && r->count > 0 && tide__open_last_ms(head, r) >= mint_ms)
+            if (r != NULL && tide__newest_ms(head, refs->refs[i], r, &newest_ms) &&
+                newest_ms >= mint_ms)
                 refs->refs[kept++] = refs->refs[i];
         }
         tide__head_unlock(head);

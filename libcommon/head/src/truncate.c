@@ -50,10 +50,13 @@ static uint32_t drop_open(struct tide_head *head, uint32_t first, uint32_t end, 
         if (r->count > 0) {
             if (tide__open_start_ms(head, r) >= cut_ms)
                 continue;
+            TIDE_ASSERT((r->open.owner & TIDE__LATE) == 0);
+            TIDE_ASSERT(tide__store_at(&head->store, r->sealed) == NULL);
             tide__open_drop(head, r);
+            r->sealed = 0;
         }
-        TIDE_ASSERT((r->open.owner & TIDE__LATE) == 0);
-        TIDE_ASSERT(tide__store_at(&head->store, r->sealed) == NULL);
+        if (r->open.owner & TIDE__HISTOGRAMS) /* Newer ones: its floats are gone. */
+            continue;
         tide__head_record_remove(head, ref);
         removed[count++] = ref;
     }
@@ -106,12 +109,14 @@ enum tide_err tide_head_truncate(struct tide_head *head, int64_t before_ms)
     if (before_ms < -TIDE_HEAD_TIME_MS_MAX)
         return TIDE_OK;
     cut_ms = tide__partition_start(head, before_ms);
-    /* Late samples first: a series is removed when nothing is left, and it has late ones only while
-     * it has a newer open chunk. */
+    /* Late samples and histograms first: a series is removed when nothing is left, and it has late
+     * samples only while it has a newer open chunk. */
     tide__head_lock_write(head);
     head->floor_ms = cut_ms;
     head->epoch++;
     err = tide__late_truncate(head, cut_ms);
+    if (err == TIDE_OK)
+        err = tide__histograms_truncate(head, cut_ms);
     tide__head_unlock(head);
     if (err == TIDE_OK)
         err = drop_sealed(head, cut_ms);
@@ -129,7 +134,7 @@ enum tide_err tide_head_truncate(struct tide_head *head, int64_t before_ms)
     err = drop_columns(head, cut_ms);
     head->floor_ms = INT64_MIN; /* Samples of any age may come again. */
     head->epoch++;
-    if (head->open_samples == 0) {
+    if (head->open_samples == 0 && head->histograms.series == 0) {
         head->min_ms = INT64_MAX;
         head->max_ms = INT64_MIN;
     } else if (head->min_ms < cut_ms) {

@@ -1,5 +1,5 @@
-/* A head next to a naive model of it: arrays of samples. Random operations are done to both, and
- * every answer is compared. */
+/* A head next to a naive model of it: arrays of samples and of encoded histograms. Random
+ * operations are done to both, and every answer is compared. */
 #ifndef TIDE_HEAD_TEST_SUPPORT_MODEL_H
 #define TIDE_HEAD_TEST_SUPPORT_MODEL_H
 
@@ -20,6 +20,11 @@ enum model_kind {
     MODEL_KINDS
 };
 
+struct model_histogram {
+    int64_t ts_ms;
+    struct tide_buf bytes;
+};
+
 struct model_series {
     enum model_kind kind;
     unsigned target;
@@ -28,6 +33,12 @@ struct model_series {
     struct tide_sample *samples; /* By rising time. */
     size_t count;
     size_t capacity;
+    unsigned histogram_percent; /* Of its samples. */
+    unsigned layout;            /* Of its next histogram; changes now and then. */
+    uint64_t observations;
+    struct model_histogram *histograms; /* By rising time. */
+    size_t histogram_count;
+    size_t histogram_capacity;
 };
 
 struct model {

@@ -5,7 +5,17 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void encode(const struct tide_push *p, struct tide_buf *out)
+static struct tide_histogram decode_histogram(struct tide_arena *arena, struct tide_slice bytes)
+{
+    struct tide_reader r = tide_reader(bytes);
+    struct tide_histogram h;
+
+    TIDE_ASSERT(tide_histogram_decode(&r, arena, &h) == TIDE_OK);
+    TIDE_ASSERT(r.rest.len == 0);
+    return h;
+}
+
+static void encode(const struct tide_push *p, struct tide_arena *arena, struct tide_buf *out)
 {
     struct tide_push_builder b = {0};
 
@@ -13,6 +23,11 @@ static void encode(const struct tide_push *p, struct tide_buf *out)
         tide_push_add_series(&b, p->series[i].identity, p->series[i].labels);
     for (uint32_t i = 0; i < p->sample_count; i++)
         tide_push_add_sample(&b, p->refs[i], p->times_ms[i], p->bits[i]);
+    for (uint32_t i = 0; i < p->histogram_count; i++) {
+        struct tide_histogram h = decode_histogram(arena, p->histograms[i]);
+
+        tide_push_add_histogram(&b, p->histogram_refs[i], p->histogram_times_ms[i], &h);
+    }
     for (uint32_t i = 0; i < p->exemplar_count; i++)
         tide_push_add_exemplar(&b, p->exemplars[i].ref, &p->exemplars[i].exemplar);
     for (uint32_t i = 0; i < p->metadata_count; i++)
@@ -21,7 +36,8 @@ static void encode(const struct tide_push *p, struct tide_buf *out)
     tide_push_builder_deinit(&b);
 }
 
-static void check_same(const struct tide_push *a, const struct tide_push *b)
+static void check_same(const struct tide_push *a, const struct tide_push *b,
+                       struct tide_arena *arena)
 {
     TIDE_ASSERT(tide_slice_eq(a->tenant, b->tenant));
     TIDE_ASSERT(a->now_ms == b->now_ms);
@@ -35,6 +51,15 @@ static void check_same(const struct tide_push *a, const struct tide_push *b)
         TIDE_ASSERT(a->refs[i] == b->refs[i]);
         TIDE_ASSERT(a->times_ms[i] == b->times_ms[i]);
         TIDE_ASSERT(a->bits[i] == b->bits[i]);
+    }
+    TIDE_ASSERT(a->histogram_count == b->histogram_count);
+    for (uint32_t i = 0; i < a->histogram_count; i++) {
+        struct tide_histogram x = decode_histogram(arena, a->histograms[i]);
+        struct tide_histogram y = decode_histogram(arena, b->histograms[i]);
+
+        TIDE_ASSERT(a->histogram_refs[i] == b->histogram_refs[i]);
+        TIDE_ASSERT(a->histogram_times_ms[i] == b->histogram_times_ms[i]);
+        TIDE_ASSERT(tide_histogram_eq(&x, &y));
     }
     TIDE_ASSERT(a->exemplar_count == b->exemplar_count);
     for (uint32_t i = 0; i < a->exemplar_count; i++) {
@@ -65,9 +90,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     err = tide_push_decode((struct tide_slice){data, size}, arena, &push);
     TIDE_ASSERT(err == TIDE_OK || err == TIDE_ERR_CORRUPT);
     if (err == TIDE_OK) {
-        encode(&push, &again);
+        encode(&push, arena, &again);
         TIDE_ASSERT(tide_push_decode(tide_buf_view(&again), arena, &second) == TIDE_OK);
-        check_same(&push, &second);
+        check_same(&push, &second, arena);
     }
     tide_buf_deinit(&again);
     tide_arena_free(arena);

@@ -59,6 +59,15 @@ static void check_item(struct tide_write_scanner *scanner, struct tide_slice bod
         if (err == TIDE_OK)
             check_labels(body, exemplar.labels);
     }
+    for (size_t k = 0; k < item->histogram_count; k++) {
+        struct tide_histogram h;
+        int64_t ts_ms;
+
+        err = tide_write_histogram(scanner, item, k, &ts_ms, &h, NULL);
+        TIDE_ASSERT(err == TIDE_OK || err == TIDE_ERR_INVALID);
+        if (err == TIDE_OK)
+            TIDE_ASSERT(tide_histogram_check(&h, NULL) == TIDE_OK);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

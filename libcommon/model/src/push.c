@@ -6,7 +6,9 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are copied as they stand");
 
-#define PUSH_VERSION 1
+/* A push without histograms is as it was before there were any: version 1. */
+#define PUSH_VERSION_FLOATS 1
+#define PUSH_VERSION 2
 
 /* How the column of timestamps stands. */
 enum {
@@ -18,6 +20,7 @@ enum {
 /* Least bytes that one item takes, so that a count can be believed before memory is spent. */
 #define SERIES_BYTES_MIN (8 + 8 + 1)
 #define SAMPLE_BYTES_MIN (4 + 8)
+#define HISTOGRAM_BYTES_MIN (4 + 1)
 #define EXEMPLAR_BYTES_MIN (4 + 1 + 1 + 8)
 #define METADATA_BYTES_MIN (1 + 1 + 1 + 1)
 
@@ -52,6 +55,16 @@ void tide_push_add_sample(struct tide_push_builder *b, uint32_t ref, int64_t ts_
     b->sample_count++;
 }
 
+void tide_push_add_histogram(struct tide_push_builder *b, uint32_t ref, int64_t ts_ms,
+                             const struct tide_histogram *h)
+{
+    column_add(&b->histogram_refs, &ref, sizeof(ref));
+    column_add(&b->histogram_times, &ts_ms, sizeof(ts_ms));
+    tide_histogram_encode(h, &b->histograms);
+    TIDE_ASSERT(b->histogram_count < UINT32_MAX - b->sample_count);
+    b->histogram_count++;
+}
+
 void tide_push_add_exemplar(struct tide_push_builder *b, uint32_t ref,
                             const struct tide_exemplar *e)
 {
@@ -76,15 +89,18 @@ void tide_push_add_metadata(struct tide_push_builder *b, const struct tide_metad
 
 bool tide_push_builder_empty(const struct tide_push_builder *b)
 {
-    return b->series_count == 0 && b->sample_count == 0 && b->exemplar_count == 0 &&
-           b->metadata_count == 0;
+    return b->series_count == 0 && b->sample_count == 0 && b->histogram_count == 0 &&
+           b->exemplar_count == 0 && b->metadata_count == 0;
 }
 
 bool tide_push_builder_fits(const struct tide_push_builder *b)
 {
-    const size_t encoded = b->series.len + b->refs.len + b->values.len + b->exemplars.len +
+    const size_t encoded = b->series.len + b->refs.len + b->values.len + b->histogram_refs.len +
+                           b->histograms.len + b->exemplars.len +
                            b->metadata.len; /* And timestamps, which encoding tells. */
-    const size_t decoded = b->decoded_bytes + b->refs.len + b->times.len + b->values.len;
+    const size_t decoded = b->decoded_bytes + b->refs.len + b->times.len + b->values.len +
+                           b->histogram_refs.len + b->histogram_times.len +
+                           b->histogram_count * sizeof(struct tide_slice);
 
     return encoded <= TIDE_PUSH_BYTES_MAX && decoded <= TIDE_PUSH_DECODED_BYTES_MAX;
 }
@@ -101,10 +117,14 @@ void tide_push_builder_reset(struct tide_push_builder *b)
     empty_buf(&b->refs);
     empty_buf(&b->times);
     empty_buf(&b->values);
+    empty_buf(&b->histogram_refs);
+    empty_buf(&b->histogram_times);
+    empty_buf(&b->histograms);
     empty_buf(&b->exemplars);
     empty_buf(&b->metadata);
     b->series_count = 0;
     b->sample_count = 0;
+    b->histogram_count = 0;
     b->exemplar_count = 0;
     b->metadata_count = 0;
     b->decoded_bytes = 0;
@@ -116,6 +136,9 @@ void tide_push_builder_deinit(struct tide_push_builder *b)
     tide_buf_deinit(&b->refs);
     tide_buf_deinit(&b->times);
     tide_buf_deinit(&b->values);
+    tide_buf_deinit(&b->histogram_refs);
+    tide_buf_deinit(&b->histogram_times);
+    tide_buf_deinit(&b->histograms);
     tide_buf_deinit(&b->exemplars);
     tide_buf_deinit(&b->metadata);
     *b = (struct tide_push_builder){0};
@@ -282,15 +305,17 @@ enum tide_err tide_push_encode(const struct tide_push_builder *b, struct tide_sl
     size_t start = out->len;
 
     if (b->series.failed || b->refs.failed || b->times.failed || b->values.failed ||
+        b->histogram_refs.failed || b->histogram_times.failed || b->histograms.failed ||
         b->exemplars.failed || b->metadata.failed)
         return TIDE_ERR_NO_MEMORY;
     if (!tide_push_builder_fits(b))
         return TIDE_ERR_TOO_LARGE;
     /* One allocation, as near as it can be told: timestamps are mostly a few bytes. */
     if (tide_buf_reserve(out, 64 + tenant.len + b->series.len + b->refs.len + b->values.len +
-                                  b->exemplars.len + b->metadata.len) == NULL)
+                                  b->histogram_refs.len + b->histograms.len + b->exemplars.len +
+                                  b->metadata.len) == NULL)
         return TIDE_ERR_NO_MEMORY;
-    tide_buf_byte(out, PUSH_VERSION);
+    tide_buf_byte(out, b->histogram_count > 0 ? PUSH_VERSION : PUSH_VERSION_FLOATS);
     tide_buf_bytes(out, tenant);
     tide_buf_varint(out, now_ms);
     tide_buf_uvarint(out, b->series_count);
@@ -305,6 +330,12 @@ enum tide_err tide_push_encode(const struct tide_push_builder *b, struct tide_sl
     tide_buf_slice(out, tide_buf_view(&b->exemplars));
     tide_buf_uvarint(out, b->metadata_count);
     tide_buf_slice(out, tide_buf_view(&b->metadata));
+    if (b->histogram_count > 0) {
+        tide_buf_uvarint(out, b->histogram_count);
+        tide_buf_slice(out, tide_buf_view(&b->histogram_refs));
+        encode_times(&b->histogram_times, b->histogram_count, out);
+        tide_buf_slice(out, tide_buf_view(&b->histograms));
+    }
     if (out->failed)
         return TIDE_ERR_NO_MEMORY;
     if (out->len - start > TIDE_PUSH_BYTES_MAX) {
@@ -348,6 +379,15 @@ static bool ref_ok(const struct tide_push *push, uint32_t ref)
     return ref < TIDE_PUSH_NEW + push->series_count;
 }
 
+static bool refs_ok(const struct tide_push *push, const uint32_t *refs, size_t count)
+{
+    uint32_t highest = 0;
+
+    for (size_t i = 0; i < count; i++) /* No branch: a maximum over the column. */
+        highest = refs[i] > highest ? refs[i] : highest;
+    return ref_ok(push, highest);
+}
+
 static enum tide_err decode_samples(struct tide_reader *r, struct tide_arena *arena,
                                     struct tide_push *out)
 {
@@ -355,7 +395,6 @@ static enum tide_err decode_samples(struct tide_reader *r, struct tide_arena *ar
     int64_t *times;
     uint64_t *bits;
     size_t count;
-    uint32_t highest = 0;
     enum tide_err err = tide_reader_count(r, SAMPLE_BYTES_MIN, &count);
 
     if (err != TIDE_OK || count == 0)
@@ -372,14 +411,53 @@ static enum tide_err decode_samples(struct tide_reader *r, struct tide_arena *ar
         err = decode_column(r, bits, count, sizeof(*bits));
     if (err != TIDE_OK)
         return err;
-    for (size_t i = 0; i < count; i++) /* No branch: a maximum over the column. */
-        highest = refs[i] > highest ? refs[i] : highest;
-    if (!ref_ok(out, highest))
+    if (!refs_ok(out, refs, count))
         return TIDE_ERR_CORRUPT;
     out->refs = refs;
     out->times_ms = times;
     out->bits = bits;
     out->sample_count = (uint32_t)count;
+    return TIDE_OK;
+}
+
+/* The histograms themselves stay encoded: they are decoded one by one when they are applied, so
+ * that a push takes little more memory than its bytes. */
+static enum tide_err decode_histograms(struct tide_reader *r, struct tide_arena *arena,
+                                       struct tide_push *out)
+{
+    struct tide_slice *histograms;
+    uint32_t *refs;
+    int64_t *times;
+    size_t count;
+    enum tide_err err = tide_reader_count(r, HISTOGRAM_BYTES_MIN, &count);
+
+    if (err != TIDE_OK)
+        return err;
+    if (count == 0 || count > UINT32_MAX - out->sample_count)
+        return TIDE_ERR_CORRUPT;
+    refs = tide_arena_alloc(arena, count * sizeof(*refs));
+    times = tide_arena_alloc(arena, count * sizeof(*times));
+    histograms = tide_arena_alloc(arena, count * sizeof(*histograms));
+    if (refs == NULL || times == NULL || histograms == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    err = decode_column(r, refs, count, sizeof(*refs));
+    if (err == TIDE_OK)
+        err = decode_times(r, times, count);
+    for (size_t i = 0; i < count && err == TIDE_OK; i++) {
+        struct tide_histogram h;
+        const uint8_t *start = r->rest.ptr;
+
+        err = tide_histogram_decode(r, NULL, &h);
+        histograms[i] = (struct tide_slice){start, (size_t)(r->rest.ptr - start)};
+    }
+    if (err != TIDE_OK)
+        return err;
+    if (!refs_ok(out, refs, count))
+        return TIDE_ERR_CORRUPT;
+    out->histogram_refs = refs;
+    out->histogram_times_ms = times;
+    out->histograms = histograms;
+    out->histogram_count = (uint32_t)count;
     return TIDE_OK;
 }
 
@@ -459,7 +537,7 @@ enum tide_err tide_push_decode(struct tide_slice bytes, struct tide_arena *arena
     if (bytes.len > TIDE_PUSH_BYTES_MAX)
         return TIDE_ERR_CORRUPT;
     err = tide_reader_u8(&r, &version);
-    if (err == TIDE_OK && version != PUSH_VERSION)
+    if (err == TIDE_OK && version != PUSH_VERSION_FLOATS && version != PUSH_VERSION)
         err = TIDE_ERR_CORRUPT;
     if (err == TIDE_OK)
         err = tide_reader_bytes(&r, &push.tenant);
@@ -473,6 +551,8 @@ enum tide_err tide_push_decode(struct tide_slice bytes, struct tide_arena *arena
         err = decode_exemplars(&r, arena, &push);
     if (err == TIDE_OK)
         err = decode_metadata(&r, arena, &push);
+    if (err == TIDE_OK && version == PUSH_VERSION)
+        err = decode_histograms(&r, arena, &push);
     if (err == TIDE_OK && r.rest.len > 0)
         err = TIDE_ERR_CORRUPT;
     if (err == TIDE_OK)

@@ -91,6 +91,93 @@ static size_t samples_size(const struct tide_sample *samples, size_t count)
     return size;
 }
 
+static uint64_t zigzag(int64_t v)
+{
+    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+}
+
+static void put_spans(struct tide_buf *out, uint32_t field, const struct tide_span *spans,
+                      uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t offset = zigzag(spans[i].offset);
+
+        put_record(out, field, uvarint_size(offset) + uvarint_size(spans[i].length));
+        put_uvarint(out, 1, offset);
+        put_uvarint(out, 2, spans[i].length);
+    }
+}
+
+/* Buckets packed: differences of integers, or doubles. */
+static void put_buckets(struct tide_buf *out, uint32_t delta_field, uint32_t count_field,
+                        const double *counts, uint32_t count, bool integers)
+{
+    struct tide_buf packed = {0};
+    int64_t before = 0;
+
+    if (count == 0)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (integers)
+            tide_buf_varint(&packed, (int64_t)counts[i] - before);
+        else
+            tide_buf_u64(&packed, tide_value_bits(counts[i]));
+        before = integers ? (int64_t)counts[i] : 0;
+    }
+    put_bytes(out, integers ? delta_field : count_field, tide_buf_view(&packed));
+    out->failed = out->failed || packed.failed;
+    tide_buf_deinit(&packed);
+}
+
+/* The fields of a Histogram record. A zero count is sent: it tells the kind. */
+static void put_histogram(struct tide_buf *out, int64_t ts_ms, const struct tide_histogram *h,
+                          bool integers)
+{
+    struct tide_buf custom = {0};
+
+    if (integers) {
+        tide_buf_uvarint(out, WIRE_TAG(1, WIRE_VARINT));
+        tide_buf_uvarint(out, (uint64_t)h->count);
+    } else {
+        tide_buf_uvarint(out, WIRE_TAG(2, WIRE_64));
+        tide_buf_u64(out, tide_value_bits(h->count));
+    }
+    put_double(out, 3, tide_value_bits(h->sum));
+    put_uvarint(out, 4, zigzag(h->schema));
+    put_double(out, 5, tide_value_bits(h->zero_threshold));
+    if (integers)
+        put_uvarint(out, 6, (uint64_t)h->zero_count);
+    else
+        put_double(out, 7, tide_value_bits(h->zero_count));
+    put_spans(out, 8, h->negative_spans, h->negative_span_count);
+    put_buckets(out, 9, 10, h->negative, h->negative_count, integers);
+    put_spans(out, 11, h->positive_spans, h->positive_span_count);
+    put_buckets(out, 12, 13, h->positive, h->positive_count, integers);
+    put_uvarint(out, 14, h->reset);
+    put_uvarint(out, 15, (uint64_t)ts_ms);
+    for (uint32_t i = 0; i < h->custom_count; i++)
+        tide_buf_u64(&custom, tide_value_bits(h->custom_values[i]));
+    if (custom.len > 0)
+        put_bytes(out, 16, tide_buf_view(&custom));
+    out->failed = out->failed || custom.failed;
+    tide_buf_deinit(&custom);
+}
+
+static void put_histograms(struct tide_buf *out, uint32_t field,
+                           const struct tide_write_histograms *histograms)
+{
+    struct tide_buf record = {0};
+
+    for (size_t i = 0; i < histograms->count; i++) {
+        record.len = 0;
+        put_histogram(&record, histograms->times_ms[i], &histograms->items[i],
+                      histograms->integers);
+        put_bytes(out, field, tide_buf_view(&record));
+    }
+    out->failed = out->failed || record.failed;
+    tide_buf_deinit(&record);
+}
+
 /* ---- 1.0 ---- */
 
 static size_t label_content(const struct tide_label *label)
@@ -151,6 +238,18 @@ void tide_write_encode_series(struct tide_buf *body, struct tide_labels labels,
                           exemplar_count);
     body->failed = body->failed || records.failed;
     tide_buf_deinit(&records);
+}
+
+void tide_write_encode_histograms(struct tide_buf *body, struct tide_labels labels,
+                                  const struct tide_write_histograms *histograms)
+{
+    struct tide_buf series = {0};
+
+    tide_write_encode_labels(&series, labels);
+    put_histograms(&series, 4, histograms);
+    put_bytes(body, 1, tide_buf_view(&series));
+    body->failed = body->failed || series.failed;
+    tide_buf_deinit(&series);
 }
 
 void tide_write_encode_metadata(struct tide_buf *body, const struct tide_metadata *metadata)
@@ -320,6 +419,18 @@ void tide_write_v2_encode_series(struct tide_write_v2_encoder *encoder, struct t
     encoder->failed = encoder->failed || inner.failed || record->failed || encoder->series.failed ||
                       encoder->refs.failed;
     tide_buf_deinit(&inner);
+}
+
+void tide_write_v2_encode_histograms(struct tide_write_v2_encoder *encoder,
+                                     struct tide_labels labels,
+                                     const struct tide_write_histograms *histograms)
+{
+    encoder->record.len = 0;
+    put_refs(encoder, &encoder->record, labels);
+    put_histograms(&encoder->record, 3, histograms);
+    put_bytes(&encoder->series, 5, tide_buf_view(&encoder->record));
+    encoder->failed =
+        encoder->failed || encoder->record.failed || encoder->series.failed || encoder->refs.failed;
 }
 
 enum tide_err tide_write_v2_encode_end(struct tide_write_v2_encoder *encoder, struct tide_buf *out)

@@ -352,20 +352,16 @@ static enum tide_err exemplar_labels(struct tide_write_scanner *scanner,
     return TIDE_OK;
 }
 
-/* The record of exemplar k. */
-static struct tide_slice find_exemplar(struct tide_write_scanner *scanner,
-                                       const struct tide_write_item *item, size_t k)
+struct tide_slice tide__write_record(struct write_cursor *cursor,
+                                     const struct tide_write_item *item, uint32_t wanted, size_t k)
 {
-    uint32_t wanted = WIRE_TAG(
-        scanner->version == TIDE_WRITE_V1 ? V1_SERIES_EXEMPLARS : V2_SERIES_EXEMPLARS, WIRE_BYTES);
     struct wire w = wire_of(item->message);
     struct tide_slice record = {0};
     size_t at = 0;
 
-    TIDE_ASSERT(k < item->exemplar_count);
-    if (scanner->exemplar_message == item->message.ptr && scanner->exemplar_next <= k) {
-        w.at = scanner->exemplar_at;
-        at = scanner->exemplar_next;
+    if (cursor->message == item->message.ptr && cursor->next <= k) {
+        w.at = cursor->at;
+        at = cursor->next;
     }
     while (at <= k) {
         uint32_t tag;
@@ -375,9 +371,7 @@ static struct tide_slice find_exemplar(struct tide_write_scanner *scanner,
         TIDE_ASSERT(ok); /* tide_write_next() walked the same bytes. */
         at += tag == wanted;
     }
-    scanner->exemplar_message = item->message.ptr;
-    scanner->exemplar_at = w.at;
-    scanner->exemplar_next = at;
+    *cursor = (struct write_cursor){item->message.ptr, w.at, at};
     return record;
 }
 
@@ -386,7 +380,9 @@ enum tide_err tide_write_exemplar(struct tide_write_scanner *scanner,
                                   struct tide_exemplar *out, struct tide_diag *diag)
 {
     bool v1 = scanner->version == TIDE_WRITE_V1;
-    struct tide_slice record = find_exemplar(scanner, item, k);
+    struct tide_slice record =
+        tide__write_record(&scanner->exemplar_cursor, item,
+                           WIRE_TAG(v1 ? V1_SERIES_EXEMPLARS : V2_SERIES_EXEMPLARS, WIRE_BYTES), k);
     struct wire w = wire_of(record);
     struct subject subject = {.series = item->index, .exemplar = &k};
     struct label_source source = {

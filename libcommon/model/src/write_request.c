@@ -51,6 +51,7 @@ void tide_write_scanner_free(struct tide_write_scanner *scanner)
     tide_mem_free(scanner->symbols);
     tide_mem_free(scanner->refs.refs);
     tide_mem_free(scanner->exemplar_refs.refs);
+    tide__write_histogram_free(scanner->histogram);
     tide_mem_free(scanner);
 }
 
@@ -120,7 +121,8 @@ enum tide_err tide_write_scanner_start(struct tide_write_scanner *scanner,
     scanner->metadata_index = 0;
     scanner->sample_total = 0;
     scanner->symbol_count = 0;
-    scanner->exemplar_message = NULL;
+    scanner->exemplar_cursor = (struct write_cursor){0};
+    scanner->histogram_cursor = (struct write_cursor){0};
     if (body.len > scanner->limits.decoded_bytes_max || body.len > UINT32_MAX) {
         scanner->wire.end = scanner->wire.at;
         return tide_diag_err(diag, TIDE_ERR_TOO_LARGE,
@@ -167,14 +169,23 @@ static bool read_sample(struct wire *w, enum tide_write_version version, struct 
     return true;
 }
 
-/* Makes room for one more sample. */
-static enum tide_err grow_samples(struct tide_write_scanner *scanner, size_t count,
-                                  struct tide_diag *diag)
+static enum tide_err count_sample(struct tide_write_scanner *scanner, struct tide_diag *diag)
 {
     if (scanner->sample_total >= scanner->limits.samples_max)
         return tide_diag_err(diag, TIDE_ERR_TOO_LARGE, "more than %u samples in one body",
                              scanner->limits.samples_max);
     scanner->sample_total++;
+    return TIDE_OK;
+}
+
+/* Makes room for one more sample. */
+static enum tide_err grow_samples(struct tide_write_scanner *scanner, size_t count,
+                                  struct tide_diag *diag)
+{
+    enum tide_err err = count_sample(scanner, diag);
+
+    if (err != TIDE_OK)
+        return err;
     if (count < scanner->sample_capacity)
         return TIDE_OK;
     return tide_mem_grow((void **)&scanner->samples, &scanner->sample_capacity, count + 1,
@@ -251,9 +262,10 @@ static bool scan_series_v1(struct tide_write_scanner *scanner, struct wire *m,
                 return false;
             break;
         case WIRE_TAG(V1_SERIES_HISTOGRAMS, WIRE_BYTES):
-            out->histogram_count++;
-            if (!wire_bytes(m, &record))
+            *err = count_sample(scanner, diag);
+            if (*err != TIDE_OK || !wire_bytes(m, &record))
                 return false;
+            out->histogram_count++;
             break;
         default:
             if (!wire_other(m, tag, V1_SERIES_HISTOGRAMS))
@@ -302,9 +314,10 @@ static bool scan_series_v2(struct tide_write_scanner *scanner, struct wire *m,
                 return false;
             break;
         case WIRE_TAG(V2_SERIES_HISTOGRAMS, WIRE_BYTES):
-            out->histogram_count++;
-            if (!wire_bytes(m, &record))
+            *err = count_sample(scanner, diag);
+            if (*err != TIDE_OK || !wire_bytes(m, &record))
                 return false;
+            out->histogram_count++;
             break;
         case WIRE_TAG(V2_SERIES_METADATA, WIRE_BYTES):
             if (!wire_bytes(m, &record))

@@ -40,6 +40,16 @@ struct write_refs {
     size_t count; /* All that stood there. */
 };
 
+/* Where the record after the last one asked for stands, so that reading all is linear. */
+struct write_cursor {
+    const uint8_t *message;
+    const uint8_t *at;
+    size_t next;
+};
+
+/* Room for the arrays of one histogram: write_histogram.c. */
+struct write_histogram;
+
 struct tide_write_scanner {
     struct tide_write_limits limits;
     enum tide_write_version version;
@@ -63,12 +73,15 @@ struct tide_write_scanner {
     struct write_refs exemplar_refs;
     const char *metadata_fault; /* 2.0: what is wrong with the item's metadata, or NULL. */
 
-    /* Where the exemplar after the last one asked for stands, so that reading all is linear. */
-    const uint8_t *exemplar_message;
-    const uint8_t *exemplar_at;
-    size_t exemplar_next;
+    struct write_cursor exemplar_cursor;
+    struct write_cursor histogram_cursor;
+    struct write_histogram *histogram; /* Made when the first one is asked for. */
 };
 
+/* Record k of those with the tag wanted in the item's message, which has more than k. */
+struct tide_slice tide__write_record(struct write_cursor *cursor,
+                                     const struct tide_write_item *item, uint32_t wanted, size_t k);
+void tide__write_histogram_free(struct write_histogram *room); /* NULL is allowed. */
 /* Adds the reference or references of one labels_refs field, packed or not. */
 bool tide__write_refs_add(struct wire *w, uint32_t tag, struct write_refs *refs, size_t keep_max,
                           enum tide_err *err);

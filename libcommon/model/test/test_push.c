@@ -7,7 +7,7 @@
 
 #include "tide/model/push.h"
 
-#include "support_random.h"
+#include "support_histogram.h"
 
 #include "tide/base/file.h"
 #include "tide/base/mem.h"
@@ -163,6 +163,85 @@ static void test_push__columns_come_back_whatever_they_hold(void **state)
     tide_push_builder_deinit(&b);
 }
 
+/* ---- Histograms ---- */
+
+static void fill_histograms(struct tide_push_builder *b)
+{
+    static const struct tide_span span = {2, 2};
+    static const double counts[] = {1, 2};
+    const struct tide_histogram h = {.schema = 3,
+                                     .count = 3,
+                                     .sum = 4.5,
+                                     .positive_spans = &span,
+                                     .positive_span_count = 1,
+                                     .positive = counts,
+                                     .positive_count = 2};
+    const struct tide_histogram stale = {.sum = tide_value(TIDE_STALE_BITS)};
+
+    fill(b);
+    tide_push_add_histogram(b, TIDE_PUSH_NEW, 1700000000000, &h);
+    tide_push_add_histogram(b, 9, 1700000015000, &stale);
+}
+
+static void test_push__histograms_have_a_golden_file_of_their_own(void **state)
+{
+    struct tide_push_builder b = {0};
+    struct tide_buf bytes = {0}, golden = {0};
+    struct tide_diag diag = {""};
+
+    (void)state;
+    fill_histograms(&b);
+    assert_int_equal(tide_push_encode(&b, TIDE_SLICE("anonymous"), 1700000000500, &bytes), TIDE_OK);
+    assert_int_equal(tide_file_read("test/golden/push_histograms.bin", 1 << 20, &golden, &diag),
+                     TIDE_OK);
+    assert_int_equal(bytes.len, golden.len);
+    assert_memory_equal(bytes.ptr, golden.ptr, golden.len);
+    tide_buf_deinit(&bytes);
+    tide_buf_deinit(&golden);
+    tide_push_builder_deinit(&b);
+}
+
+static void test_push__histograms_come_back(void **state)
+{
+    struct tide_push_builder b = {0};
+    struct tide_arena *arena = tide_arena_new(0);
+    uint64_t seed = 31;
+
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        uint32_t count = (uint32_t)random_below(&seed, 40);
+        struct random_histogram rooms[40];
+        struct tide_histogram sent[40];
+        struct tide_buf bytes = {0};
+        struct tide_push p;
+
+        tide_push_builder_reset(&b);
+        assert_true(tide_push_builder_empty(&b));
+        for (uint32_t i = 0; i < count; i++) {
+            sent[i] = random_histogram(&seed, i % 2 == 0, &rooms[i]);
+            tide_push_add_histogram(&b, i, (int64_t)i * 7 - 9, &sent[i]);
+        }
+        assert_int_equal(tide_push_encode(&b, TIDE_SLICE("t"), 5, &bytes), TIDE_OK);
+        assert_int_equal(tide_push_decode(tide_buf_view(&bytes), arena, &p), TIDE_OK);
+        assert_int_equal(p.sample_count, 0);
+        assert_int_equal(p.histogram_count, count);
+        for (uint32_t i = 0; i < count; i++) {
+            struct tide_reader r = tide_reader(p.histograms[i]);
+            struct tide_histogram h;
+
+            assert_int_equal(p.histogram_refs[i], i);
+            assert_int_equal(p.histogram_times_ms[i], (int64_t)i * 7 - 9);
+            assert_int_equal(tide_histogram_decode(&r, arena, &h), TIDE_OK);
+            assert_int_equal(r.rest.len, 0);
+            assert_true(tide_histogram_eq(&h, &sent[i]));
+        }
+        tide_buf_deinit(&bytes);
+        tide_arena_reset(arena);
+    }
+    tide_push_builder_deinit(&b);
+    tide_arena_free(arena);
+}
+
 /* ---- Bad bytes ---- */
 
 static enum tide_err decode(struct tide_slice bytes)
@@ -175,12 +254,14 @@ static enum tide_err decode(struct tide_slice bytes)
     return err;
 }
 
-static void test_push__every_cut_is_corrupt(void **state)
+static void check_cuts(void (*make)(struct tide_push_builder *b))
 {
+    struct tide_push_builder b = {0};
     struct tide_buf bytes = {0};
 
-    (void)state;
-    encode_known(&bytes);
+    make(&b);
+    assert_int_equal(tide_push_encode(&b, TIDE_SLICE("anonymous"), 1700000000500, &bytes), TIDE_OK);
+    tide_push_builder_deinit(&b);
     for (size_t len = 0; len < bytes.len; len++) {
         /* Exactly so many bytes, so that the sanitizer sees a read behind them. */
         uint8_t *copy = tide_mem_alloc(len);
@@ -194,13 +275,23 @@ static void test_push__every_cut_is_corrupt(void **state)
     tide_buf_deinit(&bytes);
 }
 
+static void test_push__every_cut_is_corrupt(void **state)
+{
+    (void)state;
+    check_cuts(fill);
+    check_cuts(fill_histograms);
+}
+
 static void test_push__changed_bytes_never_break_the_decoder(void **state)
 {
+    struct tide_push_builder b = {0};
     struct tide_buf bytes = {0};
     uint64_t seed = 23;
 
     (void)state;
-    encode_known(&bytes);
+    fill_histograms(&b);
+    assert_int_equal(tide_push_encode(&b, TIDE_SLICE("t"), 0, &bytes), TIDE_OK);
+    tide_push_builder_deinit(&b);
     for (int i = 0; i < 20000; i++) {
         size_t at = random_below(&seed, bytes.len);
         uint8_t before = bytes.ptr[at];
@@ -214,15 +305,20 @@ static void test_push__changed_bytes_never_break_the_decoder(void **state)
     tide_buf_deinit(&bytes);
 }
 
-static void check_bad_ref(uint32_t ref, bool exemplar)
+enum where { SAMPLE, EXEMPLAR, HISTOGRAM };
+
+static void check_bad_ref(uint32_t ref, enum where where)
 {
+    const struct tide_histogram stale = {.sum = tide_value(TIDE_STALE_BITS)};
     struct tide_push_builder b = {0};
     struct tide_buf bytes = {0};
     struct tide_exemplar e = {0};
 
     fill(&b);
-    if (exemplar)
+    if (where == EXEMPLAR)
         tide_push_add_exemplar(&b, ref, &e);
+    else if (where == HISTOGRAM)
+        tide_push_add_histogram(&b, ref, 0, &stale);
     else
         tide_push_add_sample(&b, ref, 0, 0);
     assert_int_equal(tide_push_encode(&b, TIDE_SLICE("t"), 0, &bytes), TIDE_OK);
@@ -234,9 +330,10 @@ static void check_bad_ref(uint32_t ref, bool exemplar)
 static void test_push__refuses_new_series_that_it_does_not_bring(void **state)
 {
     (void)state;
-    check_bad_ref(TIDE_PUSH_NEW | 1, false);
-    check_bad_ref(UINT32_MAX, false);
-    check_bad_ref(TIDE_PUSH_NEW | 1, true);
+    check_bad_ref(TIDE_PUSH_NEW | 1, SAMPLE);
+    check_bad_ref(UINT32_MAX, SAMPLE);
+    check_bad_ref(TIDE_PUSH_NEW | 1, EXEMPLAR);
+    check_bad_ref(TIDE_PUSH_NEW | 1, HISTOGRAM);
 }
 
 static void test_push__refuses_a_count_that_the_bytes_cannot_hold(void **state)
@@ -302,7 +399,7 @@ static void test_push__survives_each_failed_allocation(void **state)
         bool fired;
 
         tide_test_mem_fail_nth(nth);
-        fill(&b);
+        fill_histograms(&b);
         err = tide_push_encode(&b, TIDE_SLICE("t"), 0, &bytes);
         if (err == TIDE_OK)
             err = tide_push_decode(tide_buf_view(&bytes), arena, &p);
@@ -323,6 +420,8 @@ int main(void)
         cmocka_unit_test(test_push__bytes_are_those_of_the_golden_file),
         cmocka_unit_test(test_push__decodes_what_was_encoded),
         cmocka_unit_test(test_push__columns_come_back_whatever_they_hold),
+        cmocka_unit_test(test_push__histograms_have_a_golden_file_of_their_own),
+        cmocka_unit_test(test_push__histograms_come_back),
         cmocka_unit_test(test_push__every_cut_is_corrupt),
         cmocka_unit_test(test_push__changed_bytes_never_break_the_decoder),
         cmocka_unit_test(test_push__refuses_new_series_that_it_does_not_bring),

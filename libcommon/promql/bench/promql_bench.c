@@ -76,8 +76,9 @@ static enum tide_err set_read(struct tide_series_set *set, size_t first, size_t 
         from = mint <= times[0] ? 0 : from;
         to = to > SAMPLES ? SAMPLES : to;
         batch->series[i] =
-            (struct tide_series_samples){times + from, s->bench->values + series * SAMPLES + from,
-                                         to > from ? (size_t)(to - from) : 0};
+            (struct tide_series_samples){.times_ms = times + from,
+                                         .values = s->bench->values + series * SAMPLES + from,
+                                         .count = to > from ? (size_t)(to - from) : 0};
         samples += batch->series[i].count;
     }
     return tide_query_count_samples(s->limits, samples);

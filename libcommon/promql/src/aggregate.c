@@ -22,6 +22,7 @@ struct group_finder {
     struct tide_arena *labels; /* Of one series. */
     struct tide_label *pairs;  /* The key being looked for. */
     size_t pair_capacity;
+    uint64_t *floats; /* Steps at which a series with histograms is a float. */
 };
 
 /* The states of the groups one batch met, in the order it met them. */
@@ -175,7 +176,8 @@ static enum tide_err finder_of(struct aggregation *agg, unsigned slot, struct gr
         finder->labels = tide_arena_new(0);
         finder->pair_capacity = agg->name_count;
         finder->pairs = tide_mem_array(agg->name_count + 1, sizeof(*finder->pairs));
-        if (finder->labels == NULL || finder->pairs == NULL)
+        finder->floats = tide_mem_array(tide__word_count(agg->step_count), sizeof(uint64_t));
+        if (finder->labels == NULL || finder->pairs == NULL || finder->floats == NULL)
             return TIDE_ERR_NO_MEMORY;
     }
     *out = finder;
@@ -257,7 +259,7 @@ static void partial_free(struct partial *partial)
     tide_mem_free(partial);
 }
 
-static struct partial *partial_new(size_t room)
+static struct partial *partial_new(const struct tide__eval *eval, size_t room)
 {
     struct partial *partial = tide_mem_new(sizeof(*partial));
 
@@ -266,7 +268,7 @@ static struct partial *partial_new(size_t room)
     partial->slot_count = 32;
     while (partial->slot_count < 2 * room)
         partial->slot_count *= 2;
-    partial->arena = tide_arena_new(0);
+    partial->arena = tide__arena_new(eval);
     partial->groups = tide_mem_array(room, sizeof(*partial->groups));
     partial->drop_name = tide_mem_array(room, sizeof(*partial->drop_name));
     partial->cells = tide_mem_array(room, sizeof(*partial->cells));
@@ -290,7 +292,7 @@ static struct partial *partial_take(struct aggregation *agg)
     (void)pthread_mutex_unlock(&agg->lock);
     if (partial != NULL)
         return partial;
-    partial = partial_new(agg->stream->batch_series);
+    partial = partial_new(agg->eval, agg->stream->batch_series);
     if (partial == NULL)
         return NULL;
     (void)pthread_mutex_lock(&agg->lock);
@@ -319,6 +321,38 @@ static enum tide_err partial_cell(struct aggregation *agg, struct partial *parti
     *out = partial->count++;
     partial->slots[at] = (uint32_t)partial->count;
     return TIDE_OK;
+}
+
+/* Adds a series with histograms. */
+static enum tide_err add_mixed(const struct aggregation *agg, const struct group_finder *finder,
+                               const struct tide__batch_run *run, size_t i, struct partial *partial,
+                               size_t at, const double *values, const uint64_t *present)
+{
+    bool any = false;
+
+    if (agg->op == TIDE_AGG_COUNT || agg->op == TIDE_AGG_GROUP) {
+        tide__cell_add(agg->op, &partial->cells[at], agg->step_count, values, present);
+        return TIDE_OK;
+    }
+    memcpy(finder->floats, present, tide__word_count(agg->step_count) * sizeof(*present));
+    for (size_t s = 0; s < agg->step_count; s++) {
+        if (!tide__bit(present, s) || run->histograms[s] == NULL)
+            continue;
+        tide__bit_clear(finder->floats, s);
+        any = true;
+    }
+    tide__cell_add(agg->op, &partial->cells[at], agg->step_count, values, finder->floats);
+    if (agg->op != TIDE_AGG_SUM && agg->op != TIDE_AGG_AVG) {
+        if (any)
+            tide__note_at(agg->eval, true, agg->expr->expr->pos,
+                          "ignored histogram in %s aggregation", tide_aggregate_text(agg->op));
+        return TIDE_OK;
+    }
+    if (!tide__native_add(agg->op, &partial->cells[at], agg->step_count, present, run->histograms,
+                          tide__stream_label(agg->stream, i, TIDE_SLICE(TIDE_LABEL_METRIC)),
+                          partial->arena))
+        return tide__arena_no_memory(agg->eval, partial->arena);
+    return tide__charge_arena(agg->eval, partial->arena, &partial->charged);
 }
 
 static enum tide_err aggregate_batch(void *context, struct tide__batch_run *run, void **out)
@@ -354,7 +388,12 @@ static enum tide_err aggregate_batch(void *context, struct tide__batch_run *run,
             return err;
         if (tide__stream_drops_name(agg->stream, run->first + k))
             partial->drop_name[at] = true;
-        tide__cell_add(agg->op, &partial->cells[at], agg->step_count, values, present);
+        if (run->histograms == NULL)
+            tide__cell_add(agg->op, &partial->cells[at], agg->step_count, values, present);
+        else
+            err = add_mixed(agg, finder, run, run->first + k, partial, at, values, present);
+        if (err != TIDE_OK)
+            return err;
     }
     *out = partial;
     return tide__charge_arena(agg->eval, partial->arena, &partial->charged);
@@ -386,6 +425,9 @@ static enum tide_err aggregate_commit(void *context, void *from)
         }
         group->drop_name = group->drop_name || partial->drop_name[i];
         tide__cell_merge(agg->op, &group->cell, agg->step_count, &partial->cells[i]);
+        if (!tide__native_merge(agg->op, &group->cell, agg->step_count, &partial->cells[i],
+                                agg->cells))
+            return tide__arena_no_memory(agg->eval, agg->cells);
     }
     (void)pthread_mutex_lock(&agg->lock);
     partial->next_free = agg->free_partials;
@@ -410,6 +452,11 @@ static enum tide_err aggregate_result(struct aggregation *agg, struct tide__matr
         row->drop_name = group->drop_name;
         memcpy(row->present, group->cell.present, (*out)->word_count * sizeof(*row->present));
         tide__cell_finish(agg->op, &group->cell, agg->step_count, row->values);
+        err = tide__native_finish(agg->eval, agg->expr->expr->pos, agg->op, &group->cell, row);
+        if (err != TIDE_OK) {
+            tide__matrix_free(*out);
+            return err;
+        }
     }
     return TIDE_OK;
 }
@@ -430,6 +477,7 @@ static void aggregation_deinit(struct aggregation *agg)
             continue;
         tide_arena_free(agg->finders[slot]->labels);
         tide_mem_free(agg->finders[slot]->pairs);
+        tide_mem_free(agg->finders[slot]->floats);
         tide_mem_free(agg->finders[slot]);
     }
     tide__release(agg->eval, agg->cells_charged);
@@ -454,7 +502,7 @@ static enum tide_err aggregate_stream(struct tide__eval *eval, const struct tide
     enum tide_err err;
 
     (void)pthread_mutex_init(&agg.lock, NULL);
-    agg.cells = tide_arena_new(0);
+    agg.cells = tide__arena_new(eval);
     err = agg.cells == NULL ? TIDE_ERR_NO_MEMORY
                             : tide__names_sorted(eval, agg.expr->labels, agg.expr->label_count,
                                                  &agg.names, &agg.name_count);

@@ -3,6 +3,7 @@
 #include "eval_private.h"
 
 #include "fn_private.h"
+#include "hist_private.h"
 
 #include "tide/base/mem.h"
 #include "tide/base/number.h"
@@ -258,6 +259,18 @@ static enum tide_err whole_ratio(struct whole *w)
 
 /* ---- quantile ---- */
 
+/* topk, bottomk and quantile look at floats alone. */
+static void ignore_histograms(struct whole *w)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < w->in->row_count; i++)
+        any = tide__row_drop_histograms(&w->in->rows[i], w->in->step_count) || any;
+    if (any)
+        tide__note_at(w->eval, true, w->agg->expr->pos, "ignored histogram in %s aggregation",
+                      tide_aggregate_text(w->agg->op));
+}
+
 static void quantile_warn(const struct whole *w, double q)
 {
     char text[TIDE_NUMBER_TEXT_MAX];
@@ -308,7 +321,8 @@ static enum tide_err whole_quantile(struct whole *w, struct tide__matrix **out)
 
 /* A group with one value: the row of the result it counts in. */
 struct value_slot {
-    uint64_t bits;
+    uint64_t bits; /* Of the value, or a hash of a histogram's text. */
+    bool is_histogram;
     uint32_t group;
     uint32_t row_plus1; /* 0: free. */
 };
@@ -324,13 +338,22 @@ struct value_counts {
     size_t row_capacity;
 };
 
-static size_t value_slot_of(const struct value_counts *c, uint32_t group, uint64_t bits)
+/* What is counted: as a number and, as the label has it, as text. */
+struct counted {
+    uint64_t bits;
+    bool is_histogram;
+    struct tide_slice text;
+};
+
+static size_t value_slot_of(const struct value_counts *c, uint32_t group, uint64_t bits,
+                            bool is_histogram)
 {
     uint64_t hash = (bits ^ (uint64_t)group * 0xff51afd7ed558ccdULL) * 0x9e3779b97f4a7c15ULL;
     size_t at = (size_t)(hash >> 32) & (c->slot_count - 1);
 
     while (c->slots[at].row_plus1 != 0 &&
-           (c->slots[at].bits != bits || c->slots[at].group != group))
+           (c->slots[at].bits != bits || c->slots[at].is_histogram != is_histogram ||
+            c->slots[at].group != group))
         at = (at + 1) & (c->slot_count - 1);
     return at;
 }
@@ -348,21 +371,19 @@ static enum tide_err value_slots_grow(struct value_counts *c)
     }
     for (size_t i = 0; i < old_count; i++)
         if (old[i].row_plus1 != 0)
-            c->slots[value_slot_of(c, old[i].group, old[i].bits)] = old[i];
+            c->slots[value_slot_of(c, old[i].group, old[i].bits, old[i].is_histogram)] = old[i];
     tide_mem_free(old);
     return TIDE_OK;
 }
 
-static enum tide_err value_row_new(struct value_counts *c, uint32_t group, double v)
+static enum tide_err value_row_new(struct value_counts *c, uint32_t group, struct tide_slice text)
 {
     struct tide__eval *eval = c->w->eval;
     struct tide_labels from = c->w->map.labels[group];
     size_t steps = c->w->in->step_count;
     size_t words = c->w->in->word_count;
-    char text[TIDE_NUMBER_TEXT_MAX];
-    size_t len = tide_number_format(v, text);
     void *rows = c->rows;
-    struct tide_label *pairs = tide__eval_alloc(eval, (from.count + 1) * sizeof(*pairs) + len);
+    struct tide_label *pairs = tide__eval_alloc(eval, (from.count + 1) * sizeof(*pairs) + text.len);
     double *values = tide__eval_alloc(eval, steps * sizeof(*values));
     uint64_t *present = tide__eval_alloc(eval, words * sizeof(*present));
     uint8_t *value;
@@ -376,21 +397,23 @@ static enum tide_err value_row_new(struct value_counts *c, uint32_t group, doubl
         return err;
     c->rows = rows;
     value = (uint8_t *)(pairs + from.count + 1);
-    memcpy(value, text, len);
+    memcpy(value, text.ptr, text.len);
     memset(values, 0, steps * sizeof(*values));
     memset(present, 0, words * sizeof(*present));
     memcpy(pairs, from.pairs, from.count * sizeof(*pairs));
     if (!c->label_dropped)
-        count = tide__labels_set(pairs, count, c->label, (struct tide_slice){value, len});
+        count = tide__labels_set(pairs, count, c->label, (struct tide_slice){value, text.len});
     c->rows[c->row_count++] =
         (struct tide__row){.labels = {pairs, count}, .values = values, .present = present};
     return TIDE_OK;
 }
 
-static enum tide_err count_value(struct value_counts *c, uint32_t group, size_t s, double v)
+static enum tide_err count_value(struct value_counts *c, uint32_t group, size_t s,
+                                 const struct counted *v)
 {
     /* Without their label all values of a group count in one row. */
-    uint64_t bits = c->label_dropped ? 0 : isnan(v) ? TIDE_NAN_BITS : tide_value_bits(v);
+    uint64_t bits = c->label_dropped ? 0 : v->bits;
+    bool is_histogram = !c->label_dropped && v->is_histogram;
     struct value_slot *slot;
     enum tide_err err;
 
@@ -399,16 +422,42 @@ static enum tide_err count_value(struct value_counts *c, uint32_t group, size_t 
         if (err != TIDE_OK)
             return err;
     }
-    slot = &c->slots[value_slot_of(c, group, bits)];
+    slot = &c->slots[value_slot_of(c, group, bits, is_histogram)];
     if (slot->row_plus1 == 0) {
-        err = value_row_new(c, group, v);
+        err = value_row_new(c, group, v->text);
         if (err != TIDE_OK)
             return err;
-        *slot = (struct value_slot){bits, group, (uint32_t)c->row_count};
+        *slot = (struct value_slot){bits, is_histogram, group, (uint32_t)c->row_count};
     }
     c->rows[slot->row_plus1 - 1].values[s]++;
     tide__bit_set(c->rows[slot->row_plus1 - 1].present, s);
     return TIDE_OK;
+}
+
+static enum tide_err count_point(struct value_counts *c, size_t i, size_t s)
+{
+    const struct tide__row *row = &c->w->in->rows[i];
+    const struct tide_histogram *h = tide__row_histogram(row, s);
+    char number[TIDE_NUMBER_TEXT_MAX];
+    struct tide_buf text = {0};
+    struct counted v = {.is_histogram = h != NULL};
+    enum tide_err err;
+
+    if (h == NULL) {
+        v.bits = isnan(row->values[s]) ? TIDE_NAN_BITS : tide_value_bits(row->values[s]);
+        v.text = (struct tide_slice){(const uint8_t *)number,
+                                     tide_number_format(row->values[s], number)};
+        return count_value(c, c->w->row_group[i], s, &v);
+    }
+    tide__hist_print(h, &text);
+    err = tide_buf_ok(&text);
+    if (err == TIDE_OK) {
+        v.text = tide_buf_view(&text);
+        v.bits = tide_hash64(v.text, 0);
+        err = count_value(c, c->w->row_group[i], s, &v);
+    }
+    tide_buf_deinit(&text);
+    return err;
 }
 
 static enum tide_err count_all(struct value_counts *c)
@@ -420,7 +469,7 @@ static enum tide_err count_all(struct value_counts *c)
         err = tide__eval_check(c->w->eval);
         for (size_t s = 0; err == TIDE_OK && s < in->step_count; s++)
             if (tide__bit(in->rows[i].present, s))
-                err = count_value(c, c->w->row_group[i], s, in->rows[i].values[s]);
+                err = count_point(c, i, s);
     }
     return err;
 }
@@ -499,9 +548,13 @@ enum tide_err tide__aggregate_whole(struct tide__eval *eval, const struct tide_e
                                     struct tide__matrix *m, struct tide__matrix **out)
 {
     struct whole w = {.eval = eval, .expr = expr, .agg = &expr->u.aggregation, .in = m};
-    bool in_place = w.agg->op != TIDE_AGG_QUANTILE && w.agg->op != TIDE_AGG_COUNT_VALUES;
+    bool in_place = w.agg->op != TIDE_AGG_COUNT_VALUES;
+    bool floats_only = w.agg->op == TIDE_AGG_QUANTILE || w.agg->op == TIDE_AGG_TOPK ||
+                       w.agg->op == TIDE_AGG_BOTTOMK;
     enum tide_err err = in_place ? tide__matrix_own(m, &w.in) : TIDE_OK;
 
+    if (err == TIDE_OK && floats_only)
+        ignore_histograms(&w);
     if (err == TIDE_OK)
         err = tide__label_map_init(&w.map, eval, w.in->row_count);
     if (err != TIDE_OK) {

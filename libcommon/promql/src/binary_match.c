@@ -2,12 +2,13 @@
  * it has at most one series in a match group; the other, the "many", may have more when grouping.
  * Groups are found once per series; everything else is decided by presence, words of 64 steps at a
  * time. */
-#include "eval_private.h"
+#include "binary_mixed_private.h"
 
 #include "tide/base/mem.h"
 
 struct match {
     struct tide__eval *eval;
+    struct tide_promql_range pos;
     const struct tide_binary *binary;
     const struct tide_matching *matching;
     const struct tide__matrix *many;
@@ -116,20 +117,90 @@ static bool compute_full_word(const struct match *m, size_t w, const double *man
     }
 }
 
+static bool is_trim(enum tide_binary_op op)
+{
+    return op == TIDE_OP_TRIM_UPPER || op == TIDE_OP_TRIM_LOWER;
+}
+
+/* The histograms of a row of the result: its own array, made when first needed. */
+static const struct tide_histogram **own_histograms(struct match *m, struct tide__row *row)
+{
+    size_t bytes = m->out->step_count * sizeof(struct tide_histogram *);
+    const struct tide_histogram **histograms;
+
+    if (row->histograms != NULL)
+        return (const struct tide_histogram **)row->histograms;
+    histograms = tide__eval_alloc(m->eval, bytes);
+    if (histograms != NULL)
+        memset(histograms, 0, bytes);
+    row->histograms = histograms;
+    return histograms;
+}
+
+/* As compute_word() where one side has histograms, or for what floats cannot do. */
+static enum tide_err compute_mixed(struct match *m, uint64_t both, size_t w,
+                                   const struct tide__row *many, const struct tide__row *one,
+                                   struct tide__row *row, uint64_t *kept)
+{
+    const struct tide__row *left = m->swapped ? one : many;
+    const struct tide__row *right = m->swapped ? many : one;
+
+    for (; both != 0; both &= both - 1) {
+        uint64_t bit = both & (0 - both);
+        size_t s = w * TIDE__WORD_STEPS + (size_t)__builtin_ctzll(both);
+        struct tide__operand lhs = {left->values[s], tide__row_histogram(left, s)};
+        struct tide__operand rhs = {right->values[s], tide__row_histogram(right, s)};
+        struct tide__operand out = {0};
+        const struct tide_histogram **histograms;
+        enum tide__mixed_result result;
+
+        if (lhs.h == NULL && rhs.h == NULL && !is_trim(m->binary->op)) {
+            *kept |= compute_word(m, bit, w, many->values, one->values, row->values);
+            continue;
+        }
+        result = tide__binary_mixed(m->eval, m->pos, m->binary->op, m->eval->arena, lhs, rhs, &out);
+        if (result == TIDE__MIXED_NO_MEMORY)
+            return TIDE_ERR_NO_MEMORY;
+        if (result == TIDE__MIXED_NOTHING)
+            continue;
+        if (m->binary->return_bool)
+            out = (struct tide__operand){result == TIDE__MIXED_VALUE ? 1 : 0, NULL};
+        else if (result == TIDE__MIXED_FALSE)
+            continue;
+        row->values[s] = out.v;
+        if (out.h != NULL) {
+            histograms = own_histograms(m, row);
+            if (histograms == NULL)
+                return tide__eval_no_memory(m->eval);
+            histograms[s] = out.h;
+        }
+        *kept |= bit;
+    }
+    return tide__charge_arena(m->eval, m->eval->arena, &m->eval->arena_charged);
+}
+
 /* Computes the steps of `where`, one word, into the row; notes results per group when one to one.
  */
 static enum tide_err compute(struct match *m, uint32_t group, size_t w, uint64_t where,
-                             const double *many, const double *one, struct tide__row *row)
+                             const struct tide__row *many, const struct tide__row *one,
+                             struct tide__row *row)
 {
-    uint64_t kept;
+    uint64_t kept = 0;
     uint64_t *group_kept = &m->kept[group * m->out->word_count + w];
 
     if (where == 0)
         return TIDE_OK;
-    if (where == UINT64_MAX && compute_full_word(m, w, many, one, row->values))
+    if (many->histograms != NULL || one->histograms != NULL || is_trim(m->binary->op)) {
+        enum tide_err err = compute_mixed(m, where, w, many, one, row, &kept);
+
+        if (err != TIDE_OK)
+            return err;
+    } else if (where == UINT64_MAX &&
+               compute_full_word(m, w, many->values, one->values, row->values)) {
         kept = where;
-    else
-        kept = compute_word(m, where, w, many, one, row->values);
+    } else {
+        kept = compute_word(m, where, w, many->values, one->values, row->values);
+    }
     row->present[w] |= kept;
     if (m->matching->card != TIDE_CARD_ONE_TO_ONE)
         return TIDE_OK;
@@ -258,18 +329,18 @@ static enum tide_err result_row(struct match *m, const struct tide__row *many,
 }
 
 static enum tide_err fill_one(struct match *m, const struct tide__row *many, uint32_t group,
-                              const double *fill, struct tide__row *row)
+                              const struct tide__row *fill, struct tide__row *row)
 {
     size_t words = m->out->word_count;
     enum tide_err err = result_row(m, many, m->map.labels[group], &row);
 
     for (size_t w = 0; err == TIDE_OK && w < words; w++)
-        err = compute(m, group, w, many->present[w] & ~m->one_any[group * words + w], many->values,
-                      fill, row);
+        err = compute(m, group, w, many->present[w] & ~m->one_any[group * words + w], many, fill,
+                      row);
     return err;
 }
 
-static enum tide_err match_many_row(struct match *m, size_t i, const double *fill)
+static enum tide_err match_many_row(struct match *m, size_t i, const struct tide__row *fill)
 {
     const struct tide__row *many = &m->many->rows[i];
     uint32_t group = m->many_group[i];
@@ -283,8 +354,7 @@ static enum tide_err match_many_row(struct match *m, size_t i, const double *fil
             continue;
         err = result_row(m, many, one->labels, &row);
         for (size_t w = 0; err == TIDE_OK && w < m->out->word_count; w++)
-            err = compute(m, group, w, many->present[w] & one->present[w], many->values,
-                          one->values, row);
+            err = compute(m, group, w, many->present[w] & one->present[w], many, one, row);
     }
     if (err == TIDE_OK && m->has_fill_one)
         err = fill_one(m, many, group, fill, row);
@@ -292,13 +362,13 @@ static enum tide_err match_many_row(struct match *m, size_t i, const double *fil
 }
 
 /* Rows of the one side whose group has none of the many at a step. */
-static enum tide_err fill_many(struct match *m, const double *fill)
+static enum tide_err fill_many(struct match *m, double *fill)
 {
     size_t words = m->out->word_count;
 
     for (size_t i = 0; i < m->one->row_count; i++) {
         const struct tide__row *one = &m->one->rows[i];
-        struct tide__row many = {0};
+        struct tide__row many = {.values = fill};
         uint32_t group = m->one_group[i];
         struct tide__row *row = NULL;
         enum tide_err err;
@@ -308,8 +378,8 @@ static enum tide_err fill_many(struct match *m, const double *fill)
         many.labels = m->map.labels[group];
         err = result_row(m, &many, one->labels, &row);
         for (size_t w = 0; err == TIDE_OK && w < words; w++)
-            err = compute(m, group, w, one->present[w] & ~m->many_any[group * words + w], fill,
-                          one->values, row);
+            err = compute(m, group, w, one->present[w] & ~m->many_any[group * words + w], &many,
+                          one, row);
         if (err != TIDE_OK)
             return err;
     }
@@ -329,12 +399,13 @@ static enum tide_err match_rows(struct match *m)
 {
     double *fill_of_one = filled(m->out->step_count, m->fill_one);
     double *fill_of_many = filled(m->out->step_count, m->fill_many);
+    struct tide__row fill_row = {.values = fill_of_one};
     enum tide_err err = fill_of_one == NULL || fill_of_many == NULL ? TIDE_ERR_NO_MEMORY : TIDE_OK;
 
     m->out->row_count = 0;
     for (size_t i = 0; err == TIDE_OK && i < m->many->row_count; i++) {
         if (m->many_group[i] != UINT32_MAX)
-            err = match_many_row(m, i, fill_of_one);
+            err = match_many_row(m, i, &fill_row);
         if (err == TIDE_OK && i % 1024 == 0)
             err = tide__eval_check(m->eval);
     }
@@ -387,6 +458,7 @@ enum tide_err tide__binary_match(struct tide__eval *eval, const struct tide_expr
     bool swapped = matching->card == TIDE_CARD_ONE_TO_MANY;
     struct match m = {
         .eval = eval,
+        .pos = expr->pos,
         .binary = binary,
         .matching = matching,
         .many = swapped ? rhs : lhs,

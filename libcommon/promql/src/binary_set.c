@@ -68,6 +68,7 @@ static bool copy_row(const struct tide__matrix *m, size_t i, const uint64_t *gro
         return false;
     to->labels = from->labels;
     to->drop_name = from->drop_name;
+    to->histograms = from->histograms;
     memcpy(to->values, from->values, m->step_count * sizeof(*to->values));
     return true;
 }

@@ -1,4 +1,5 @@
 #include "eval_private.h"
+#include "hist_private.h"
 #include "stream_private.h"
 
 #include "tide/base/assert.h"
@@ -111,10 +112,26 @@ bool tide__eval_over_limit(struct tide__eval *eval)
     return limited;
 }
 
+struct tide_arena *tide__arena_new(const struct tide__eval *eval)
+{
+    return tide_arena_new((size_t)eval->limits->memory_bytes_max);
+}
+
+enum tide_err tide__arena_no_memory(struct tide__eval *eval, const struct tide_arena *arena)
+{
+    uint64_t most = eval->limits->memory_bytes_max;
+
+    /* One allocation is small beside the limit of a query, and chunks of an arena double at most.
+     */
+    if (most != 0 && arena != NULL && tide_arena_bytes(arena) >= most / 4)
+        return tide__eval_fail(eval, TIDE_ERR_LIMIT, "query needs more memory than it may use");
+    return TIDE_ERR_NO_MEMORY;
+}
+
 struct tide_arena *tide__slot_arena(struct tide__eval *eval, unsigned slot)
 {
     if (eval->slot_arenas[slot] == NULL)
-        eval->slot_arenas[slot] = tide_arena_new(0);
+        eval->slot_arenas[slot] = tide__arena_new(eval);
     return eval->slot_arenas[slot];
 }
 
@@ -299,6 +316,7 @@ static enum tide_err answer_rows(struct engine_result *result, bool sorted)
             .labels = m->rows[i].labels,
             .times_ms = eval->grid->times_ms,
             .values = m->rows[i].values,
+            .histograms = m->rows[i].histograms,
             .present = m->rows[i].present,
             .count = m->step_count,
         };
@@ -349,6 +367,13 @@ static enum tide_err answer_scalar(struct engine_result *result)
     return TIDE_OK;
 }
 
+static bool is_stale_sample(const struct tide_series_samples *samples, size_t i)
+{
+    const struct tide_histogram *h = samples->histograms == NULL ? NULL : samples->histograms[i];
+
+    return h == NULL ? tide_value_is_stale(samples->values[i]) : tide__hist_is_stale(h);
+}
+
 /* `up[5m]`: the samples themselves. */
 static enum tide_err answer_samples(struct engine_result *result, const struct tide_expr *range)
 {
@@ -385,12 +410,13 @@ static enum tide_err answer_samples(struct engine_result *result, const struct t
             return tide__eval_no_memory(eval);
         memset(present, 0, (words + 1) * sizeof(*present));
         for (size_t s = 0; s < samples->count; s++)
-            if (!tide_value_is_stale(samples->values[s]))
+            if (!is_stale_sample(samples, s))
                 tide__bit_set(present, s);
         if (!tide__any_present(present, words))
             continue;
         series[kept] = (struct tide_result_series){.times_ms = samples->times_ms,
                                                    .values = samples->values,
+                                                   .histograms = samples->histograms,
                                                    .present = present,
                                                    .count = samples->count};
         err = set->ops->labels(set, i, eval->arena, &series[kept++].labels);

@@ -76,8 +76,8 @@ static enum tide_err scalar_of_vector(struct tide__eval *eval, const struct tide
 
         values[s] = NAN;
         for (size_t i = 0; i < m->row_count && count < 2; i++) {
-            if (!tide__bit(m->rows[i].present, s))
-                continue;
+            if (!tide__bit(m->rows[i].present, s) || tide__row_histogram(&m->rows[i], s) != NULL)
+                continue; /* Histograms do not count. */
             values[s] = count == 0 ? m->rows[i].values[s] : NAN;
             count++;
         }
@@ -168,6 +168,10 @@ static enum tide_err scalar_binary(struct tide__eval *eval, const struct tide_ex
 
     if (values == NULL)
         return tide__eval_no_memory(eval);
+    if (binary->op == TIDE_OP_TRIM_UPPER || binary->op == TIDE_OP_TRIM_LOWER)
+        return tide__eval_fail(eval, TIDE_ERR_EXECUTION,
+                               "operator \"%s\" not allowed for Scalar operations",
+                               tide_binary_op_text(binary->op));
     err = tide__eval_scalar(eval, binary->lhs, &lhs);
     if (err == TIDE_OK)
         err = tide__eval_scalar(eval, binary->rhs, &rhs);
@@ -313,6 +317,7 @@ static enum tide_err timestamp_of(struct tide__eval *eval, const struct tide_exp
         return err;
     for (size_t i = 0; i < (*out)->row_count; i++) {
         (*out)->rows[i].drop_name = true;
+        (*out)->rows[i].histograms = NULL;
         for (size_t s = 0; s < (*out)->step_count; s++)
             (*out)->rows[i].values[s] = (double)eval->grid->times_ms[s] / 1000;
     }
@@ -409,10 +414,6 @@ static enum tide_err eval_binary(struct tide__eval *eval, const struct tide_expr
     struct tide__matrix *rhs;
     enum tide_err err;
 
-    if (binary->op == TIDE_OP_TRIM_UPPER || binary->op == TIDE_OP_TRIM_LOWER)
-        return tide__eval_fail(eval, TIDE_ERR_UNSUPPORTED,
-                               "operator %s needs native histograms, which are not available yet",
-                               tide_binary_op_text(binary->op));
     err = tide__eval_vector(eval, binary->lhs, &lhs);
     if (err != TIDE_OK)
         return err;
@@ -455,6 +456,21 @@ static enum tide_err eval_plain(struct tide__eval *eval, const struct tide_expr 
     }
 }
 
+static enum tide_err repeat_histogram(struct tide__eval *eval, const struct tide_histogram *h,
+                                      struct tide__row *row)
+{
+    size_t steps = eval->grid->step_count;
+    const struct tide_histogram **histograms =
+        tide__eval_alloc(eval, steps * sizeof(struct tide_histogram *));
+
+    if (histograms == NULL)
+        return tide__eval_no_memory(eval);
+    for (size_t s = 0; s < steps; s++)
+        histograms[s] = h;
+    row->histograms = histograms;
+    return TIDE_OK;
+}
+
 /* Evaluates at one step and repeats the value at all. */
 static enum tide_err eval_fixed(struct tide__eval *eval, const struct tide_expr *expr,
                                 struct tide__matrix **out)
@@ -484,6 +500,8 @@ static enum tide_err eval_fixed(struct tide__eval *eval, const struct tide_expr 
         row->present[grid->word_count - 1] = tide__last_word_mask(grid->step_count);
         for (size_t s = 0; s < grid->step_count; s++)
             row->values[s] = one->rows[i].values[0];
+        if (one->rows[i].histograms != NULL)
+            err = repeat_histogram(eval, one->rows[i].histograms[0], row);
     }
     tide__matrix_free(one);
     return err;

@@ -87,6 +87,10 @@ struct tide__eval {
 
 /* ---- engine.c ---- */
 
+/* An arena that holds no more than the query may use at all, for what is charged only after it was
+ * allocated. Without memory in it, answer tide__arena_no_memory(). */
+struct tide_arena *tide__arena_new(const struct tide__eval *eval);
+enum tide_err tide__arena_no_memory(struct tide__eval *eval, const struct tide_arena *arena);
 /* Memory of one worker that lives as long as the query; NULL when there is none. */
 struct tide_arena *tide__slot_arena(struct tide__eval *eval, unsigned slot);
 /* Charges bytes to the query's limits, before they are allocated. Errors: TIDE_ERR_LIMIT. */
@@ -107,6 +111,13 @@ TIDE_CHECK_RESULT enum tide_err tide__matrix_merge_same(struct tide__matrix *m,
                                                         const char *conflict);
 /* A matrix that may be changed: m itself, or a copy when m is cached. Takes m. */
 TIDE_CHECK_RESULT enum tide_err tide__matrix_own(struct tide__matrix *m, struct tide__matrix **out);
+/* Gives row copies of the histograms at the steps where it has points, in arena. */
+TIDE_CHECK_RESULT enum tide_err tide__row_keep(struct tide__row *row,
+                                               const struct tide_histogram *const *histograms,
+                                               size_t step_count, struct tide_arena *arena);
+/* Takes the points that are histograms away; true when there was one. The row's own presence words
+ * are changed. */
+bool tide__row_drop_histograms(struct tide__row *row, size_t step_count);
 /* Removes rows without a point. */
 void tide__matrix_compact(struct tide__matrix *m);
 /* Sorted distinct copy of names, in the eval's arena. */

@@ -1,5 +1,5 @@
 /* Quantiles and fractions of classic histograms: series with a label `le` each, cumulative counts
- * up to an upper bound. */
+ * up to an upper bound. Native histograms are only sorted in with them here. */
 #include "fn_histogram_private.h"
 
 #include "eval_private.h"
@@ -252,6 +252,19 @@ static int compare_bounds(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row; /* Equal bounds: in the order of the rows. */
 }
 
+/* Which kinds of points a row has. */
+static void row_kinds(const struct tide__row *row, size_t step_count, bool *floats, bool *native)
+{
+    *floats = row->histograms == NULL;
+    *native = false;
+    for (size_t s = 0; row->histograms != NULL && s < step_count; s++) {
+        if (!tide__bit(row->present, s))
+            continue;
+        *floats = *floats || row->histograms[s] == NULL;
+        *native = *native || row->histograms[s] != NULL;
+    }
+}
+
 /* Fills h->items and h->rows; rows in any order. */
 static enum tide_err sort_out(const struct tide__call *call, size_t arg, struct tide__histograms *h,
                               struct tide__label_map *map, size_t *bucket_count)
@@ -263,8 +276,18 @@ static enum tide_err sort_out(const struct tide__call *call, size_t arg, struct 
     for (size_t i = 0; err == TIDE_OK && i < m->row_count; i++) {
         const struct tide__row *row = &m->rows[i];
         struct tide__bucket_row *bucket = &h->rows[*bucket_count];
+        size_t item = 0;
+        bool floats;
+        bool native;
 
         if (!tide__any_present(row->present, m->word_count))
+            continue;
+        row_kinds(row, m->step_count, &floats, &native);
+        if (native)
+            err = histogram_of(h, map, &pairs, row, &item);
+        if (native && err == TIDE_OK)
+            h->items[item].native = row;
+        if (!floats || err != TIDE_OK)
             continue;
         bucket->row = row;
         if (!tide__le_parse(tide_labels_get(row->labels, TIDE_SLICE(LE)), &bucket->bound)) {
@@ -320,7 +343,7 @@ size_t tide__histogram_at(const struct tide__histogram *histogram, size_t step,
     for (size_t i = 0; i < histogram->row_count; i++) {
         const struct tide__row *row = histogram->rows[i].row;
 
-        if (tide__bit(row->present, step))
+        if (tide__bit(row->present, step) && tide__row_histogram(row, step) == NULL)
             buckets[count++] = (struct tide__bucket){histogram->rows[i].bound, row->values[step]};
     }
     return count;

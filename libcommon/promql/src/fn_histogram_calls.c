@@ -1,4 +1,4 @@
-/* histogram_quantile, histogram_quantiles and histogram_fraction on classic histograms. */
+/* histogram_quantile, histogram_quantiles and histogram_fraction; histogram_count and its like. */
 #include "fn_histogram_private.h"
 
 #include <time.h>
@@ -85,6 +85,90 @@ static struct tide__row *add_row(struct tide__matrix *out, struct tide_labels la
     return row;
 }
 
+/* ---- Native histograms ---- */
+
+double tide__fn_histogram_count(const struct tide_histogram *h)
+{
+    return h->count;
+}
+
+double tide__fn_histogram_sum(const struct tide_histogram *h)
+{
+    return h->sum;
+}
+
+double tide__fn_histogram_avg(const struct tide_histogram *h)
+{
+    return h->sum / h->count;
+}
+
+double tide__fn_histogram_stddev(const struct tide_histogram *h)
+{
+    return sqrt(tide__hist_variance(h));
+}
+
+/* What a histogram is at a step: classic buckets, a native one, or, with a warning, both. */
+enum what { NOTHING, CLASSIC, NATIVE };
+
+static enum what look(const struct tide__call *call, size_t arg,
+                      const struct tide__histogram *histogram, size_t s,
+                      struct tide__bucket *buckets, size_t *count)
+{
+    const struct tide__row *native = histogram->native;
+
+    *count = tide__histogram_at(histogram, s, buckets);
+    if (native == NULL || !tide__bit(native->present, s) || native->histograms[s] == NULL)
+        return *count > 0 ? CLASSIC : NOTHING;
+    if (*count == 0)
+        return NATIVE;
+    tide__call_warn(
+        call, arg,
+        "vector contains a mix of classic and native histograms for metric name "
+        "\"%.*s\"",
+        TIDE_SLICE_ARGS(tide_labels_get(histogram->labels, TIDE_SLICE(TIDE_LABEL_METRIC))));
+    return NOTHING;
+}
+
+static void info_nan(const struct tide__call *call, size_t arg,
+                     const struct tide__histogram *histogram, const char *what)
+{
+    struct tide_slice name = tide_labels_get(histogram->labels, TIDE_SLICE(TIDE_LABEL_METRIC));
+
+    if (name.len == 0)
+        tide__call_info(call, arg, "%s", what);
+    else
+        tide__call_info(call, arg, "%s for metric name \"%.*s\"", what, TIDE_SLICE_ARGS(name));
+}
+
+static double native_quantile(const struct tide__call *call, size_t arg,
+                              const struct tide__histogram *histogram, size_t s, double q)
+{
+    const struct tide_histogram *h = histogram->native->histograms[s];
+    double v = tide__hist_quantile(h, q);
+
+    if (isnan(h->sum) && h->count != 0 && tide__quantile_is_valid(q))
+        info_nan(call, arg, histogram,
+                 isnan(v) ? "input to histogram_quantile has NaN observations, result is NaN"
+                          : "input to histogram_quantile has NaN observations, result is skewed "
+                            "higher");
+    return v;
+}
+
+static double native_fraction(const struct tide__call *call, size_t arg,
+                              const struct tide__histogram *histogram, size_t s, double lower,
+                              double upper)
+{
+    const struct tide_histogram *h = histogram->native->histograms[s];
+
+    if (isnan(h->sum) && h->count != 0 && lower < upper)
+        info_nan(call, arg, histogram,
+                 "input to histogram_fraction has NaN observations, which are excluded from all "
+                 "fractions");
+    return tide__hist_fraction(h, lower, upper);
+}
+
+/* ---- histogram_quantile(q, v) ---- */
+
 static void warn_quantiles(const struct tide__call *call, size_t arg)
 {
     const double *q = call->args[arg].scalar;
@@ -108,20 +192,23 @@ static void fill_quantiles(const struct tide__call *call, size_t matrix_arg, con
     for (size_t s = 0; s < call->step_count; s++) {
         struct tide__forced forced;
         size_t count;
+        enum what what;
 
         if (only != NULL && tide_value_bits(q[s]) != tide_value_bits(*only))
             continue;
-        count = tide__histogram_at(histogram, s, scratch);
-        if (count == 0)
+        what = look(call, matrix_arg, histogram, s, scratch, &count);
+        if (what == NOTHING)
             continue;
-        row->values[s] = tide__bucket_quantile(q[s], scratch, count, &forced);
         tide__bit_set(row->present, s);
+        if (what == NATIVE) {
+            row->values[s] = native_quantile(call, matrix_arg, histogram, s, q[s]);
+            continue;
+        }
+        row->values[s] = tide__bucket_quantile(q[s], scratch, count, &forced);
         gather(&info, &forced, call->step_ms[s]);
     }
     report(call, matrix_arg, histogram->labels, &info);
 }
-
-/* ---- histogram_quantile(q, v) ---- */
 
 enum tide_err tide__fn_histogram_quantile(const struct tide__call *call, struct tide__matrix **out)
 {
@@ -254,12 +341,15 @@ enum tide_err tide__fn_histogram_fraction(const struct tide__call *call, struct 
         struct tide__row *row = add_row(matrix, h.items[i].labels);
 
         for (size_t s = 0; s < call->step_count; s++) {
-            size_t count = tide__histogram_at(&h.items[i], s, h.scratch);
+            size_t count;
+            enum what what = look(call, 2, &h.items[i], s, h.scratch, &count);
 
-            if (count == 0)
+            if (what == NOTHING)
                 continue;
-            row->values[s] = tide__bucket_fraction(lower[s], upper[s], h.scratch, count);
             tide__bit_set(row->present, s);
+            row->values[s] = what == NATIVE
+                                 ? native_fraction(call, 2, &h.items[i], s, lower[s], upper[s])
+                                 : tide__bucket_fraction(lower[s], upper[s], h.scratch, count);
         }
     }
     *out = matrix;

@@ -1,9 +1,10 @@
-/* Classic histograms: buckets at one moment (fn_histogram.c), the functions (fn_histogram_calls.c).
- */
+/* The functions histogram_…(): classic buckets at one moment (fn_histogram.c), the functions on
+ * classic and native histograms (fn_histogram_calls.c). */
 #ifndef TIDE_PROMQL_FN_HISTOGRAM_PRIVATE_H
 #define TIDE_PROMQL_FN_HISTOGRAM_PRIVATE_H
 
 #include "fn_labels_private.h"
+#include "hist_private.h"
 
 #include "tide/base/number.h"
 
@@ -50,6 +51,8 @@ struct tide__histogram {
     struct tide_labels labels;           /* Without le; with the metric name. */
     const struct tide__bucket_row *rows; /* In rising order of bound. */
     size_t row_count;
+    /* The row that is a native histogram at some steps, or NULL. */
+    const struct tide__row *native;
 };
 
 /* All memory is the query's. */
@@ -73,6 +76,10 @@ size_t tide__histogram_at(const struct tide__histogram *histogram, size_t step,
 
 /* ---- The functions ---- */
 
+double tide__fn_histogram_count(const struct tide_histogram *h);
+double tide__fn_histogram_sum(const struct tide_histogram *h);
+double tide__fn_histogram_avg(const struct tide_histogram *h);
+double tide__fn_histogram_stddev(const struct tide_histogram *h);
 enum tide_err tide__fn_histogram_quantile(const struct tide__call *call, struct tide__matrix **out);
 enum tide_err tide__fn_histogram_quantiles(const struct tide__call *call,
                                            struct tide__matrix **out);

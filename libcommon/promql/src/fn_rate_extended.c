@@ -4,14 +4,7 @@
  * Source: Prometheus proposal PROM-52. */
 #include "fn_rate_private.h"
 
-/* What one window sees, as indices into the samples. */
-struct reach {
-    uint32_t first;
-    uint32_t last;
-};
-
-/* False when no sample is close enough to tell anything about the window. */
-static bool reach_of(const struct tide__windows *w, size_t s, bool smoothed, struct reach *out)
+bool tide__reach_of(const struct tide__windows *w, size_t s, bool smoothed, struct tide__reach *out)
 {
     uint32_t lo = w->lo[s];
     uint32_t hi = w->hi[s]; /* The first sample after the end. */
@@ -55,7 +48,7 @@ static double lost_to_resets(const double *values, uint32_t first, uint32_t end,
     return right < before ? lost + before : lost;
 }
 
-static double difference(const struct tide__range_args *args, size_t s, struct reach reach,
+static double difference(const struct tide__range_args *args, size_t s, struct tide__reach reach,
                          struct tide__rate_kind kind, bool smoothed)
 {
     const struct tide__windows *w = args->windows;
@@ -83,10 +76,10 @@ void tide__rate_extended(const struct tide__range_args *args, struct tide__rate_
     double range_seconds = tide__seconds(w->range_ms);
 
     for (size_t s = 0; s < w->step_count; s++) {
-        struct reach reach;
+        struct tide__reach reach;
         double v;
 
-        if (!reach_of(w, s, smoothed, &reach))
+        if (!tide__reach_of(w, s, smoothed, &reach))
             continue;
         v = difference(args, s, reach, kind, smoothed);
         args->out[s] = kind.is_rate ? v / range_seconds : v;

@@ -41,6 +41,14 @@ static inline uint32_t tide__anchor(const struct tide__windows *w, size_t s)
 
     return lo > 0 && w->times_ms[lo - 1] > w->start_ms[s] - w->lookback_ms ? lo - 1 : lo;
 }
+/* What a window of an extended selector sees, as indices into the samples. */
+struct tide__reach {
+    uint32_t first;
+    uint32_t last;
+};
+/* False when no sample is close enough to tell anything about window s. */
+bool tide__reach_of(const struct tide__windows *w, size_t s, bool smoothed,
+                    struct tide__reach *out);
 /* The difference with exact borders instead of extrapolation. */
 void tide__rate_extended(const struct tide__range_args *args, struct tide__rate_kind kind,
                          bool smoothed);

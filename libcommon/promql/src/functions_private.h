@@ -73,6 +73,12 @@ struct tide__range_args {
     void *scratch;
     double *out;           /* step_count values to set where present. */
     uint64_t *out_present; /* word_count words, all zero: the kernel sets (or copies) the bits. */
+
+    /* Only where there are histograms among the samples, for the kernel mixed: */
+    const struct tide_histogram *const *histograms; /* One a sample, NULL where it is a float. */
+    const struct tide_histogram **out_histograms;   /* step_count NULLs: those of the answer. */
+    struct tide_arena *arena;                       /* For the answer and on the way to it. */
+    struct tide_slice name;                         /* The metric name. */
 };
 
 /* ---- The table ---- */
@@ -83,7 +89,7 @@ enum tide__function_flags {
     TIDE__FN_DEFAULT_TIME = 4, /* Without arguments it works on vector(time()). */
 };
 
-/* Exactly one of range, map and matrix is set. */
+/* Exactly one of range, map, of_histogram and matrix is set. */
 struct tide__function {
     unsigned flags;
 
@@ -93,11 +99,18 @@ struct tide__function {
     /* Optional, with range: work on the timestamps alone, once per distinct array. Answers what
      * goes to windows->prepared, from arena, or NULL when there is no memory. */
     void *(*prepare)(const struct tide__windows *windows, struct tide_arena *arena);
+    /* Optional, with range: what is called instead for series with histograms among their samples.
+     * False when there is no memory. Without it histograms are left out, with an info where there
+     * are floats beside them (tide__range_floats in fn_range_mixed.c). */
+    bool (*mixed)(const struct tide__function *function, const struct tide__range_args *args);
 
     /* Element by element: values (step_count of them) and present of one row are changed in place.
      * Clearing a present bit drops the element. Scalar arguments are in call->args at their
      * place; the vector argument is the first MATRIX one. Several threads at once. */
     void (*map)(const struct tide__call *call, double *values, uint64_t *present);
+    /* Or, element by element: a number out of each histogram; floats are dropped. Without it
+     * histograms are dropped. */
+    double (*of_histogram)(const struct tide_histogram *h);
 
     /* On whole matrices: label_replace, histogram_quantile. *out is a new matrix, or
      * the argument's own when args[i].matrix->cached is false and it was changed in place. Two rows

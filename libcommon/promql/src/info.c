@@ -219,6 +219,7 @@ static enum tide_err join_series(struct info_join *j, size_t i, bool is_info, ui
             memcpy(before, infos, count * sizeof(*infos));
         }
         j->rows[j->row_count - 1].values[s] = base->values[s];
+        j->rows[j->row_count - 1].histograms = base->histograms;
         tide__bit_set(j->rows[j->row_count - 1].present, s);
     }
     return TIDE_OK;
@@ -294,6 +295,7 @@ static enum tide_err result_matrix(struct info_join *j, struct tide__matrix **ou
 
         row->labels = j->rows[i].labels;
         row->drop_name = j->rows[i].drop_name;
+        row->histograms = j->rows[i].histograms;
         memcpy(row->values, j->rows[i].values, (*out)->step_count * sizeof(*row->values));
         memcpy(row->present, j->rows[i].present, (*out)->word_count * sizeof(*row->present));
     }

@@ -105,6 +105,8 @@ static enum tide_err sort_rows(struct tide__eval *eval, const struct tide__call 
     bool by_labels = fn == TIDE_FN_SORT_BY_LABEL || fn == TIDE_FN_SORT_BY_LABEL_DESC;
     struct sort_item *items;
 
+    for (size_t i = 0; !by_labels && i < m->row_count; i++)
+        (void)tide__row_drop_histograms(&m->rows[i], m->step_count);
     tide__matrix_compact(m);
     items = tide__eval_alloc(eval, (m->row_count + 1) * sizeof(*items));
     if (items == NULL)

@@ -1,4 +1,4 @@
-#include "stream_private.h"
+#include "stream_mixed_private.h"
 #include "windows_private.h"
 
 #include "tide/base/assert.h"
@@ -56,7 +56,7 @@ static struct tide__stream_worker *worker_new(const struct tide__stream *stream)
         return NULL;
     worker->batch.arena = tide_arena_new(0);
     worker->shared = tide_arena_new(0);
-    worker->private = tide_arena_new(0);
+    worker->private = tide__arena_new(stream->eval);
     worker->values = tide_mem_array(stream->grid->step_count, sizeof(double));
     worker->present = tide_mem_array(stream->grid->word_count, sizeof(uint64_t));
     if (worker->batch.arena == NULL || worker->shared == NULL || worker->private == NULL ||
@@ -76,6 +76,7 @@ static enum tide_err row_samples(const struct tide__stream *stream,
 {
     const struct tide__grid *grid = stream->rows_grid;
     const struct tide__row *row = &stream->rows->rows[i];
+    const struct tide_histogram **histograms = NULL;
     size_t count = 0;
     int64_t *times;
     double *values;
@@ -83,21 +84,26 @@ static enum tide_err row_samples(const struct tide__stream *stream,
     for (size_t w = 0; w < grid->word_count; w++)
         count += (size_t)__builtin_popcountll(row->present[w]);
     if (count == grid->step_count) {
-        *out = (struct stream_samples){{grid->times_ms, row->values, count}, true};
+        *out = (struct stream_samples){{grid->times_ms, row->values, row->histograms, count}, true};
         return TIDE_OK;
     }
     times = tide_arena_alloc(worker->private, (count + 1) * sizeof(*times));
     values = tide_arena_alloc(worker->private, (count + 1) * sizeof(*values));
-    if (times == NULL || values == NULL)
+    if (row->histograms != NULL)
+        histograms =
+            tide_arena_alloc(worker->private, (count + 1) * sizeof(struct tide_histogram *));
+    if (times == NULL || values == NULL || (row->histograms != NULL && histograms == NULL))
         return TIDE_ERR_NO_MEMORY;
     count = 0;
     for (size_t s = 0; s < grid->step_count; s++) {
         if (!tide__bit(row->present, s))
             continue;
+        if (histograms != NULL)
+            histograms[count] = row->histograms[s];
         times[count] = grid->times_ms[s];
         values[count++] = row->values[s];
     }
-    *out = (struct stream_samples){{times, values, count}, false};
+    *out = (struct stream_samples){{times, values, histograms, count}, false};
     return TIDE_OK;
 }
 
@@ -120,7 +126,7 @@ static enum tide_err without_stale(struct tide__stream_worker *worker, struct st
         times[kept] = out->samples.times_ms[i];
         values[kept++] = out->samples.values[i];
     }
-    *out = (struct stream_samples){{times, values, kept}, false};
+    *out = (struct stream_samples){{times, values, NULL, kept}, false};
     return TIDE_OK;
 }
 
@@ -188,6 +194,80 @@ static void check_counter(struct tide__stream *stream, size_t i)
                       TIDE_SLICE_ARGS(name));
 }
 
+static bool any_float(const uint64_t *present, const struct tide_histogram *const *picked,
+                      size_t step_count)
+{
+    for (size_t s = 0; s < step_count; s++)
+        if (tide__bit(present, s) && picked[s] == NULL)
+            return true;
+    return false;
+}
+
+/* A row out of samples with histograms among them. */
+static enum tide_err mixed_row(struct tide__batch_run *run, size_t k, struct stream_samples *s,
+                               double *out, uint64_t *out_present)
+{
+    struct tide__stream *stream = run->stream;
+    struct tide__stream_worker *worker = run->worker;
+    size_t steps = stream->grid->step_count;
+    const struct tide__windows *windows;
+    const struct tide_histogram **picked =
+        tide_arena_new_array(worker->private, steps, sizeof(const struct tide_histogram *));
+    struct tide__range_args args = {.call = &stream->call,
+                                    .out = out,
+                                    .out_present = out_present,
+                                    .out_histograms = picked,
+                                    .arena = worker->private};
+    bool dropped = false;
+    bool ok;
+    enum tide_err err;
+
+    memset(out_present, 0, stream->grid->word_count * sizeof(*out_present));
+    if (picked == NULL ||
+        !tide__mixed_samples(&s->samples, stream->kind == TIDE__STREAM_RANGE || stream->smoothed,
+                             stream->set == NULL, worker->private, &dropped))
+        return tide__arena_no_memory(stream->eval, worker->private);
+    s->shared_times = s->shared_times && !dropped;
+    if (s->samples.count == 0)
+        return TIDE_OK;
+    err = windows_of(stream, worker, s, &windows);
+    if (err == TIDE_OK)
+        err = scratch_for(worker, s->samples.count);
+    if (err != TIDE_OK)
+        return err;
+    args.windows = windows;
+    args.values = s->samples.values;
+    args.histograms = s->samples.histograms;
+    args.scratch = worker->scratch;
+    args.name = tide__stream_label(stream, run->first + k, TIDE_SLICE(TIDE_LABEL_METRIC));
+    if (stream->kind == TIDE__STREAM_RANGE) {
+        ok = stream->function->mixed != NULL ? stream->function->mixed(stream->function, &args)
+                                             : tide__range_floats(stream->function, &args);
+        if (ok && atomic_load_explicit(&stream->counter_check, memory_order_relaxed) &&
+            any_float(out_present, picked, steps))
+            check_counter(stream, run->first + k);
+    } else if (stream->smoothed) {
+        ok = tide__pick_smoothed_mixed(stream->eval, stream->counter_pos, &args);
+    } else {
+        tide__pick_last_mixed(windows, &s->samples, out, out_present, picked);
+        ok = true;
+    }
+    if (!ok)
+        return tide__arena_no_memory(stream->eval, worker->private);
+    if (stream->kind == TIDE__STREAM_TIMESTAMP) {
+        for (size_t i = 0; stream->floats_only && i < steps; i++)
+            if (tide__bit(out_present, i) && picked[i] != NULL)
+                return tide__eval_fail(stream->eval, TIDE_ERR_EXECUTION,
+                                       "info sample should be float");
+        for (size_t i = 0; i < steps; i++)
+            if (tide__bit(out_present, i))
+                out[i] = (double)windows->times_ms[windows->hi[i] - 1] / 1000;
+        return TIDE_OK;
+    }
+    run->histograms = picked;
+    return TIDE_OK;
+}
+
 static enum tide_err sample_row(struct tide__batch_run *run, size_t k, double *out,
                                 uint64_t *out_present)
 {
@@ -197,11 +277,12 @@ static enum tide_err sample_row(struct tide__batch_run *run, size_t k, double *o
     const struct tide__windows *windows;
     enum tide_err err = TIDE_OK;
 
-    tide_arena_reset(worker->private);
     if (stream->set != NULL)
         s = (struct stream_samples){worker->batch.series[k], true};
     else
         err = row_samples(stream, worker, run->first + k, &s);
+    if (err == TIDE_OK && s.samples.histograms != NULL)
+        return mixed_row(run, k, &s, out, out_present);
     if (err == TIDE_OK && (stream->kind == TIDE__STREAM_RANGE || stream->smoothed))
         err = without_stale(worker, &s);
     if (err != TIDE_OK)
@@ -245,24 +326,46 @@ static void negate_row(size_t step_count, double *values)
         values[s] = -values[s];
 }
 
-static void apply_ops(const struct tide__stream *stream, double *values, uint64_t *present)
+/* A row of floats alone. */
+static void map_floats(const struct tide__row_op *op, size_t word_count, double *values,
+                       uint64_t *present)
 {
+    if (op->function->map != NULL)
+        op->function->map(&op->call, values, present);
+    else
+        memset(present, 0, word_count * sizeof(*present));
+}
+
+static enum tide_err apply_ops(struct tide__batch_run *run, double *values, uint64_t *present)
+{
+    const struct tide__stream *stream = run->stream;
+
     for (size_t i = 0; i < stream->op_count; i++) {
         const struct tide__row_op *op = &stream->ops[i];
 
+        if (run->histograms != NULL) {
+            if (!tide__row_op_mixed(stream->eval, op, run->worker->private,
+                                    stream->grid->step_count, values, present, &run->histograms))
+                return tide__arena_no_memory(stream->eval, run->worker->private);
+            continue;
+        }
         switch (op->kind) {
         case TIDE__ROW_MAP:
-            op->function->map(&op->call, values, present);
+            map_floats(op, stream->grid->word_count, values, present);
             break;
         case TIDE__ROW_BINARY:
-            tide__binary_row(op->op, op->return_bool, op->swapped, op->scalar,
-                             stream->grid->step_count, values, present);
+            if (tide__is_trim(op->op))
+                tide__trim_floats(stream->eval, op, stream->grid->word_count, present);
+            else
+                tide__binary_row(op->op, op->return_bool, op->swapped, op->scalar,
+                                 stream->grid->step_count, values, present);
             break;
         case TIDE__ROW_NEGATE:
             negate_row(stream->grid->step_count, values);
             break;
         }
     }
+    return TIDE_OK;
 }
 
 enum tide_err tide__stream_row(struct tide__batch_run *run, size_t k, double *out,
@@ -272,10 +375,14 @@ enum tide_err tide__stream_row(struct tide__batch_run *run, size_t k, double *ou
     const struct tide__stream *stream = run->stream;
     double *to = out != NULL ? out : run->worker->values;
     uint64_t *to_present = out != NULL ? out_present : run->worker->present;
+    enum tide_err err;
 
+    run->histograms = NULL;
+    tide_arena_reset(run->worker->private);
     if (stream->kind == TIDE__STREAM_ROWS) {
         const struct tide__row *row = &stream->rows->rows[run->first + k];
 
+        run->histograms = row->histograms;
         if (out == NULL && stream->op_count == 0) {
             *values = row->values;
             *present = row->present;
@@ -286,15 +393,16 @@ enum tide_err tide__stream_row(struct tide__batch_run *run, size_t k, double *ou
             memcpy(to_present, row->present, stream->grid->word_count * sizeof(*to_present));
         }
     } else {
-        enum tide_err err = sample_row(run, k, to, to_present);
-
+        err = sample_row(run, k, to, to_present);
         if (err != TIDE_OK)
             return err;
     }
-    apply_ops(stream, to, to_present);
+    err = apply_ops(run, to, to_present);
     *values = to;
     *present = to_present;
-    return TIDE_OK;
+    if (err == TIDE_OK && run->histograms != NULL) /* They may be large: not once a batch only. */
+        err = tide__charge_arena(stream->eval, run->worker->private, &run->worker->private_charged);
+    return err;
 }
 
 struct tide_slice tide__stream_label(const struct tide__stream *stream, size_t i,
@@ -481,6 +589,23 @@ enum tide_err tide__stream_run(struct tide__stream *stream, void *context,
 
 /* ---- Whole ---- */
 
+/* The histograms of a row outlive the worker: copied, unless they live as long as the query. */
+static enum tide_err keep_histograms(const struct tide__batch_run *run, struct tide__row *row)
+{
+    const struct tide__stream *stream = run->stream;
+    struct tide_arena *arena;
+
+    if (run->histograms == NULL ||
+        (stream->kind == TIDE__STREAM_ROWS && run->histograms == row->histograms)) {
+        row->histograms = run->histograms;
+        return TIDE_OK;
+    }
+    arena = tide__slot_arena(stream->eval, run->slot);
+    if (tide__row_keep(row, run->histograms, stream->grid->step_count, arena) != TIDE_OK)
+        return tide__arena_no_memory(stream->eval, arena);
+    return tide__charge_arena(stream->eval, arena, &stream->eval->slot_charged[run->slot]);
+}
+
 static enum tide_err collect_batch(void *context, struct tide__batch_run *run, void **partial)
 {
     struct tide__matrix *m = context;
@@ -492,8 +617,11 @@ static enum tide_err collect_batch(void *context, struct tide__batch_run *run, v
         struct tide__row *row = &m->rows[run->first + k];
         enum tide_err err = tide__stream_row(run, k, row->values, row->present, &values, &present);
 
-        if (err == TIDE_OK && tide__any_present(row->present, m->word_count))
+        if (err == TIDE_OK && tide__any_present(row->present, m->word_count)) {
             err = tide__stream_labels(run->stream, run->slot, run->first + k, &row->labels);
+            if (err == TIDE_OK)
+                err = keep_histograms(run, row);
+        }
         if (err != TIDE_OK)
             return err;
         row->drop_name = tide__stream_drops_name(run->stream, run->first + k);

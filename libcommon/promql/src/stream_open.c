@@ -256,7 +256,10 @@ enum tide_err tide__stream_times(struct tide__eval *eval, const struct tide_expr
     struct tide__stream *stream;
     enum tide_err err = open_selector(eval, selector, TIDE__STREAM_TIMESTAMP, &stream);
 
-    return err != TIDE_OK ? err : tide__stream_collect(stream, out);
+    if (err != TIDE_OK)
+        return err;
+    stream->floats_only = true;
+    return tide__stream_collect(stream, out);
 }
 
 static const struct tide_expr *range_argument(const struct tide_expr *call, size_t *index)
@@ -414,6 +417,7 @@ static enum tide_err open_scalar_binary(struct tide__eval *eval, const struct ti
     const struct tide_binary *binary = &expr->u.binary;
     bool swapped = binary->lhs->type == TIDE_PROMQL_SCALAR;
     struct tide__row_op op = {.kind = TIDE__ROW_BINARY,
+                              .pos = expr->pos,
                               .op = binary->op,
                               .return_bool = binary->return_bool,
                               .swapped = swapped};
@@ -424,7 +428,8 @@ static enum tide_err open_scalar_binary(struct tide__eval *eval, const struct ti
     if (err != TIDE_OK)
         return err;
     (*out)->ops[(*out)->op_count++] = op;
-    if (!tide_binary_op_is_comparison(binary->op) || binary->return_bool)
+    /* Comparisons and trims select: what they keep is still the metric. */
+    if (binary->op <= TIDE_OP_ATAN2 || binary->return_bool)
         (*out)->drop_name = true;
     return TIDE_OK;
 }
@@ -443,7 +448,7 @@ static enum tide_err open_call(struct tide__eval *eval, const struct tide_expr *
     }
     if (function != NULL && function->range != NULL && call->fn != TIDE_FN_ABSENT_OVER_TIME)
         return tide__stream_range(eval, expr, function, out);
-    if (function != NULL && function->map != NULL)
+    if (function != NULL && (function->map != NULL || function->of_histogram != NULL))
         return open_map(eval, expr, function, out);
     *out = NULL;
     return TIDE_OK;
@@ -476,8 +481,6 @@ enum tide_err tide__stream_open(struct tide__eval *eval, const struct tide_expr 
     case TIDE_EXPR_BINARY:
         if (expr->type != TIDE_PROMQL_VECTOR || expr->u.binary.has_matching ||
             tide_binary_op_is_set(expr->u.binary.op))
-            return TIDE_OK;
-        if (expr->u.binary.op == TIDE_OP_TRIM_UPPER || expr->u.binary.op == TIDE_OP_TRIM_LOWER)
             return TIDE_OK;
         return open_scalar_binary(eval, expr, out);
     default:

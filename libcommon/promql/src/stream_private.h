@@ -15,6 +15,7 @@
 /* One element-wise step: a function's map, vector op scalar, or the unary minus. */
 struct tide__row_op {
     enum { TIDE__ROW_MAP, TIDE__ROW_BINARY, TIDE__ROW_NEGATE } kind;
+    struct tide_promql_range pos;          /* BINARY: of the operation. */
     const struct tide__function *function; /* MAP. */
     struct tide__call call;                /* MAP. */
     enum tide_binary_op op;                /* BINARY. */
@@ -50,7 +51,8 @@ struct tide__stream {
     int64_t range_ms;
     const int64_t *start_ms; /* Per step: the window (start, end]. */
     const int64_t *end_ms;
-    bool smoothed; /* INSTANT: interpolate. */
+    bool smoothed;    /* INSTANT: interpolate. */
+    bool floats_only; /* Of info series: a histogram among the samples in effect is an error. */
     const struct tide__function *function;
     struct tide__call call;
 
@@ -73,7 +75,8 @@ tide__stream_open(struct tide__eval *eval, const struct tide_expr *expr, struct 
 /* The rows of m as a stream. Takes m, also on failure. */
 TIDE_CHECK_RESULT enum tide_err tide__stream_of(struct tide__eval *eval, struct tide__matrix *m,
                                                 struct tide__stream **out);
-/* For a selector node, in the tree or not: when the sample in effect at each step was taken. */
+/* For a selector of info series, in the tree or not: when the sample in effect at each step was
+ * taken. Errors: TIDE_ERR_EXECUTION, it is a histogram. */
 TIDE_CHECK_RESULT enum tide_err tide__stream_times(struct tide__eval *eval,
                                                    const struct tide_expr *selector,
                                                    struct tide__matrix **out);
@@ -109,6 +112,8 @@ struct tide__batch_run {
     size_t batch;
     size_t first;
     size_t count;
+    /* Set by tide__stream_row(): as in struct tide__row, but valid until the next row only. */
+    const struct tide_histogram *const *histograms;
 };
 /* Computes row k of the batch. out (step_count values) and out_present (word_count words) are where
  * to, or NULL: then *values and *present point to memory of the worker's or the matrix's. */

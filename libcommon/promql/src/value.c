@@ -1,5 +1,7 @@
 #include "eval_private.h"
 
+#include "hist_private.h"
+
 #include "tide/base/assert.h"
 #include "tide/base/mem.h"
 
@@ -77,11 +79,55 @@ enum tide_err tide__matrix_own(struct tide__matrix *m, struct tide__matrix **out
     for (size_t i = 0; i < m->row_count; i++) {
         copy->rows[i].labels = m->rows[i].labels;
         copy->rows[i].drop_name = m->rows[i].drop_name;
+        copy->rows[i].histograms = m->rows[i].histograms;
         memcpy(copy->rows[i].values, m->rows[i].values, m->step_count * sizeof(double));
         memcpy(copy->rows[i].present, m->rows[i].present, m->word_count * sizeof(uint64_t));
     }
     *out = copy;
     return TIDE_OK;
+}
+
+enum tide_err tide__row_keep(struct tide__row *row, const struct tide_histogram *const *histograms,
+                             size_t step_count, struct tide_arena *arena)
+{
+    const struct tide_histogram **kept;
+    const struct tide_histogram *before = NULL; /* Steps in a row often show the same sample. */
+    const struct tide_histogram *before_kept = NULL;
+
+    if (arena == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    kept = tide_arena_new_array(arena, step_count, sizeof(struct tide_histogram *));
+    if (kept == NULL)
+        return TIDE_ERR_NO_MEMORY;
+    for (size_t s = 0; s < step_count; s++) {
+        if (!tide__bit(row->present, s) || histograms[s] == NULL)
+            continue;
+        if (histograms[s] != before) {
+            before = histograms[s];
+            before_kept = tide__hist_copy(before, arena);
+            if (before_kept == NULL)
+                return TIDE_ERR_NO_MEMORY;
+        }
+        kept[s] = before_kept;
+    }
+    row->histograms = kept;
+    return TIDE_OK;
+}
+
+bool tide__row_drop_histograms(struct tide__row *row, size_t step_count)
+{
+    bool any = false;
+
+    if (row->histograms == NULL)
+        return false;
+    for (size_t s = 0; s < step_count; s++) {
+        if (!tide__bit(row->present, s) || row->histograms[s] == NULL)
+            continue;
+        tide__bit_clear(row->present, s);
+        any = true;
+    }
+    row->histograms = NULL;
+    return any;
 }
 
 void tide__matrix_compact(struct tide__matrix *m)
@@ -94,19 +140,42 @@ void tide__matrix_compact(struct tide__matrix *m)
     m->row_count = kept;
 }
 
-static bool merge_row(struct tide__row *to, const struct tide__row *from, size_t step_count,
-                      size_t word_count)
+/* An array of to's histograms that may be changed. */
+static enum tide_err merge_histograms(struct tide__eval *eval, struct tide__row *to,
+                                      const struct tide__row *from, size_t step_count)
 {
-    for (size_t w = 0; w < word_count; w++)
+    const struct tide_histogram **merged;
+
+    if (to->histograms == NULL && from->histograms == NULL)
+        return TIDE_OK;
+    merged = tide__eval_alloc(eval, step_count * sizeof(struct tide_histogram *));
+    if (merged == NULL)
+        return tide__eval_no_memory(eval);
+    for (size_t s = 0; s < step_count; s++)
+        merged[s] = tide__row_histogram(tide__bit(from->present, s) ? from : to, s);
+    to->histograms = merged;
+    return TIDE_OK;
+}
+
+static enum tide_err merge_row(struct tide__matrix *m, struct tide__row *to,
+                               const struct tide__row *from, const char *conflict)
+{
+    size_t step_count = m->step_count;
+    enum tide_err err;
+
+    for (size_t w = 0; w < m->word_count; w++)
         if ((to->present[w] & from->present[w]) != 0)
-            return false;
+            return tide__eval_fail(m->eval, TIDE_ERR_EXECUTION, "%s", conflict);
+    err = merge_histograms(m->eval, to, from, step_count);
+    if (err != TIDE_OK)
+        return err;
     for (size_t s = 0; s < step_count; s++) {
         if (tide__bit(from->present, s)) {
             to->values[s] = from->values[s];
             tide__bit_set(to->present, s);
         }
     }
-    return true;
+    return TIDE_OK;
 }
 
 enum tide_err tide__matrix_merge_same(struct tide__matrix *m, const char *conflict)
@@ -126,12 +195,12 @@ enum tide_err tide__matrix_merge_same(struct tide__matrix *m, const char *confli
         if (!tide__any_present(m->rows[i].present, m->word_count))
             continue;
         at = tide__label_map_put_tagged(&map, m->rows[i].labels, m->rows[i].drop_name);
-        if (at == kept) {
+        if (at == kept)
             m->rows[kept++] = m->rows[i];
-        } else if (!merge_row(&m->rows[at], &m->rows[i], m->step_count, m->word_count)) {
-            err = tide__eval_fail(m->eval, TIDE_ERR_EXECUTION, "%s", conflict);
+        else
+            err = merge_row(m, &m->rows[at], &m->rows[i], conflict);
+        if (err != TIDE_OK)
             break;
-        }
     }
     if (err == TIDE_OK)
         m->row_count = kept;

@@ -4,6 +4,7 @@
 #ifndef TIDE_PROMQL_VALUE_PRIVATE_H
 #define TIDE_PROMQL_VALUE_PRIVATE_H
 
+#include "tide/model/histogram.h"
 #include "tide/model/labels.h"
 #include "tide/model/sample.h"
 
@@ -59,7 +60,17 @@ struct tide__row {
     bool drop_name;
     double *values;    /* step_count values; meaningless where absent. */
     uint64_t *present; /* word_count words. */
+    /* NULL when all points are floats; else one for each step, meaningless where absent, NULL where
+     * the point is a float. Neither the array nor a histogram is changed once it stands here, so
+     * rows may share them; they live as long as the query. */
+    const struct tide_histogram *const *histograms;
 };
+/* The histogram of a point that is present, or NULL. */
+static inline const struct tide_histogram *tide__row_histogram(const struct tide__row *row,
+                                                               size_t step)
+{
+    return row->histograms == NULL ? NULL : row->histograms[step];
+}
 
 /* Owned by one place; freed by tide__matrix_free(), which gives its memory back to the query's
  * limits. */

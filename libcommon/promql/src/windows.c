@@ -1,5 +1,7 @@
 #include "windows_private.h"
 
+#include "hist_private.h"
+
 /* First index whose time is after t. */
 static uint32_t first_after(const int64_t *times_ms, size_t count, int64_t t)
 {
@@ -112,6 +114,19 @@ void tide__pick_last(const struct tide__windows *w, const double *values, double
     for (size_t s = 0; s < w->step_count; s++)
         if (tide_value_is_stale(out[s]))
             tide__bit_clear(present, s);
+}
+
+void tide__pick_last_mixed(const struct tide__windows *w, const struct tide_series_samples *samples,
+                           double *out, uint64_t *present, const struct tide_histogram **picked)
+{
+    tide__pick_last(w, samples->values, out, present);
+    for (size_t s = 0; s < w->step_count; s++) {
+        if (!tide__bit(present, s))
+            continue;
+        picked[s] = samples->histograms[w->hi[s] - 1];
+        if (picked[s] != NULL && tide__hist_is_stale(picked[s]))
+            tide__bit_clear(present, s);
+    }
 }
 
 void tide__pick_time(const struct tide__windows *w, const double *values, double *out,

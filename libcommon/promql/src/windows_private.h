@@ -19,6 +19,10 @@ void tide__pick_time(const struct tide__windows *w, const double *values, double
 void tide__pick_smoothed(const struct tide__windows *w, const double *values, double *out,
                          uint64_t *present);
 
+/* The last sample of series with histograms: which it is goes to picked, NULL for a float. */
+void tide__pick_last_mixed(const struct tide__windows *w, const struct tide_series_samples *samples,
+                           double *out, uint64_t *present, const struct tide_histogram **picked);
+
 /* Whether there is a staleness marker among values. */
 bool tide__have_stale(const double *values, size_t count);
 

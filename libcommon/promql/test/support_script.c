@@ -1,5 +1,7 @@
 #include "support_script.h"
 
+#include "support_histogram.h"
+
 #include "tide/base/number.h"
 
 #include <setjmp.h>
@@ -17,10 +19,16 @@
 #define LINE_MAX_BYTES 8192
 #define EXPECTED_MAX 256
 
+/* What stands at one step. */
+struct point {
+    double v;
+    const struct tide_histogram *h;
+    bool present;
+};
+
 struct expected_series {
     struct tide_labels labels;
-    double values[64];
-    bool present[64];
+    struct point points[64];
     size_t count;
     bool found;
 };
@@ -139,26 +147,58 @@ static double number(const struct script *s, const char *text, size_t len)
     return v;
 }
 
-/* Expands one item, `5`, `0+10x3`, `1x4`, `_`, `_x3`, into values and present. */
-static size_t expand(const struct script *s, struct tide_slice item, double *values, bool *present)
+/* Takes `x3` off the end of an item. */
+static size_t repetition(const struct script *s, struct tide_slice *item)
 {
+    const uint8_t *x = item->len == 0 ? NULL : item->ptr + item->len - 1;
+    int64_t n;
+
+    while (x > item->ptr && *x >= '0' && *x <= '9')
+        x--;
+    if (x <= item->ptr || *x != 'x')
+        return 0;
+    if (!tide_number_parse_i64((struct tide_slice){x + 1, (size_t)(item->ptr + item->len - x) - 1},
+                               &n))
+        fail_at(s, s->line, "bad repetition");
+    item->len = (size_t)(x - item->ptr);
+    return (size_t)n;
+}
+
+/* Expands `{{…}}`, `{{…}}x3` or `{{…}}+{{…}}x3`. */
+static size_t expand_histogram(const struct script *s, struct tide_slice item, struct point *points)
+{
+    struct tide_arena *arena = s->names->arena;
+    size_t times = repetition(s, &item);
+    size_t plus = tide_slice_find(item, TIDE_SLICE("+{{"));
+    struct tide_slice first = {item.ptr, plus == SIZE_MAX ? item.len : plus};
+    const struct tide_histogram *h = support_histogram(first, arena);
+    const struct tide_histogram *add = NULL;
+
+    if (plus != SIZE_MAX)
+        add =
+            support_histogram((struct tide_slice){item.ptr + plus + 1, item.len - plus - 1}, arena);
+    if (h == NULL || (add == NULL && plus != SIZE_MAX))
+        fail_at(s, s->line, "bad histogram");
+    for (size_t i = 0; i <= times; i++) {
+        struct tide__hist_outcome outcome;
+
+        if (i > 0 && add != NULL && !tide__hist_add(h, add, 1, arena, &outcome, &h))
+            fail_at(s, s->line, "no memory");
+        points[i] = (struct point){0, h, true};
+    }
+    return times + 1;
+}
+
+/* Expands one item, `5`, `0+10x3`, `1x4`, `_`, `_x3`, into points. */
+static size_t expand(const struct script *s, struct tide_slice item, struct point *points)
+{
+    size_t times = repetition(s, &item);
     const char *text = (const char *)item.ptr;
     size_t len = item.len;
-    size_t times = 0;
     double start = 0;
     double add = 0;
     bool there = text[0] != '_';
 
-    for (size_t i = 1; i < item.len; i++) {
-        int64_t n;
-
-        if (text[i] != 'x')
-            continue;
-        if (!tide_number_parse_i64((struct tide_slice){item.ptr + i + 1, item.len - i - 1}, &n))
-            fail_at(s, s->line, "bad repetition");
-        times = (size_t)n;
-        len = i;
-    }
     if (there) {
         size_t split = len;
 
@@ -172,41 +212,61 @@ static size_t expand(const struct script *s, struct tide_slice item, double *val
         times--; /* _x3 is three, 1x3 is four. */
     }
     for (size_t i = 0; i <= times; i++) {
-        values[i] = i == 0 ? start : values[i - 1] + add;
-        if (tide_value_is_stale(start))
-            values[i] = start;
-        present[i] = there;
+        double v = i == 0 || tide_value_is_stale(start) ? start : points[i - 1].v + add;
+
+        points[i] = (struct point){v, NULL, there};
     }
     return times + 1;
 }
 
-static size_t read_values(const struct script *s, const char *at, double *values, bool *present,
-                          size_t room)
+/* A token that may hold blanks between braces. */
+static struct tide_slice histogram_token(const char **at)
+{
+    const char *start = *at;
+    struct tide_slice found;
+    bool braces = false;
+
+    for (; **at != '\0' && (braces || **at != ' '); (*at)++)
+        braces = **at == '{' || (braces && **at != '}');
+    found = (struct tide_slice){(const uint8_t *)start, (size_t)(*at - start)};
+    while (**at == ' ')
+        (*at)++;
+    return found;
+}
+
+static size_t read_values(const struct script *s, const char *at, struct point *points, size_t room)
 {
     size_t count = 0;
 
     while (*at != '\0') {
         if (count + 512 > room && room > 512)
             fail_at(s, s->line, "too many values");
-        count += expand(s, token(&at), values + count, present + count);
+        if (*at == '{')
+            count += expand_histogram(s, histogram_token(&at), points + count);
+        else
+            count += expand(s, token(&at), points + count);
     }
     return count;
 }
 
 static void load_line(struct script *s, const char *at)
 {
-    static double values[POINTS_MAX];
-    static bool present[POINTS_MAX];
+    static struct point points[POINTS_MAX];
     char text[1024];
     struct support_series *series;
     size_t count;
 
     metric(s, &at, text, sizeof(text));
     series = support_source_series(s->src, text);
-    count = read_values(s, at, values, present, POINTS_MAX);
-    for (size_t i = 0; i < count; i++)
-        if (present[i])
-            support_series_append(series, (int64_t)i * s->interval_ms, values[i]);
+    count = read_values(s, at, points, POINTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        int64_t ts_ms = (int64_t)i * s->interval_ms;
+
+        if (points[i].present && points[i].h == NULL)
+            support_series_append(series, ts_ms, points[i].v);
+        else if (points[i].present)
+            support_series_append_histogram(s->src, series, ts_ms, points[i].h);
+    }
 }
 
 static void copy_rest(char *to, size_t room, const char *from)
@@ -239,7 +299,7 @@ static void expect_line(struct script *s, const char *at)
         e = &q->series[q->series_count++];
         metric(s, &at, text, sizeof(text));
         e->labels = support_source_series(s->names, text)->labels;
-        e->count = read_values(s, at, e->values, e->present, 64);
+        e->count = read_values(s, at, e->points, 64);
         e->found = false;
     }
 }
@@ -251,6 +311,26 @@ static bool same(double a, double b)
     if (isnan(a) || isnan(b))
         return isnan(a) && isnan(b);
     return a == b || fabs(a - b) <= 1e-12 * fmax(fabs(a), fabs(b));
+}
+
+static void check_point(const struct script *s, const struct tide_result_series *r, size_t i,
+                        const struct point *expected, const char *series)
+{
+    const struct tide_histogram *h = r->histograms == NULL ? NULL : r->histograms[i];
+    struct tide_buf text = {0};
+
+    if (h == NULL && expected->h == NULL) {
+        if (!same(r->values[i], expected->v))
+            fail_at(s, s->query->line, "%s: step %zu is %.17g, not %.17g", series, i, r->values[i],
+                    expected->v);
+        return;
+    }
+    if (h != NULL && expected->h != NULL && support_histogram_near(h, expected->h, 1e-12))
+        return;
+    if (h != NULL)
+        tide__hist_print(h, &text);
+    tide_buf_byte(&text, '\0');
+    fail_at(s, s->query->line, "%s: step %zu is another: %s", series, i, (const char *)text.ptr);
 }
 
 static void check_notes(const struct script *s, const char *kind, const char *expected,
@@ -293,14 +373,13 @@ static void check_series(const struct script *s, const struct tide_result_series
         fail_at(s, q->line, "%s: %zu steps, %zu expected", (const char *)text.ptr, r->count,
                 e->count);
     for (size_t i = 0; i < steps; i++) {
-        bool there = i < e->count && e->present[i];
+        bool there = i < e->count && e->points[i].present;
 
         if (tide_result_has(r, i) != there)
             fail_at(s, q->line, "%s: step %zu is %s", (const char *)text.ptr, i,
                     there ? "missing" : "too many");
-        if (there && !same(r->values[i], e->values[i]))
-            fail_at(s, q->line, "%s: step %zu is %.17g, not %.17g", (const char *)text.ptr, i,
-                    r->values[i], e->values[i]);
+        if (there)
+            check_point(s, r, i, &e->points[i], (const char *)text.ptr);
     }
     tide_buf_deinit(&text);
 }

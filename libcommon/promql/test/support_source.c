@@ -82,7 +82,9 @@ static enum tide_err memory_read(struct tide_series_set *set, size_t first, size
             to = from;
         if (m->src->share_times)
             times = shared_times(batch, i, times, to - from);
-        batch->series[i] = (struct tide_series_samples){times, s->values + from, to - from};
+        batch->series[i] = (struct tide_series_samples){
+            times, s->values + from, s->histograms == NULL ? NULL : s->histograms + from,
+            to - from};
         samples += to - from;
     }
     return tide_query_count_samples(m->limits, samples);
@@ -153,6 +155,7 @@ void support_source_free(struct support_source *src)
     for (size_t i = 0; i < src->count; i++) {
         free(src->series[i].times_ms);
         free(src->series[i].values);
+        free(src->series[i].histograms);
     }
     free(src->series);
     tide_arena_free(src->arena);
@@ -211,6 +214,23 @@ struct support_series *support_source_series(struct support_source *src, const c
     return found;
 }
 
+void support_series_append_histogram(struct support_source *src, struct support_series *series,
+                                     int64_t ts_ms, const struct tide_histogram *h)
+{
+    struct tide_histogram *copy = tide_arena_alloc(src->arena, sizeof(*copy));
+    enum tide_err err;
+
+    TIDE_ASSERT(copy != NULL);
+    err = tide_histogram_copy(src->arena, h, copy);
+    TIDE_ASSERT(err == TIDE_OK);
+    support_series_append(series, ts_ms, 0);
+    if (series->histograms == NULL) {
+        series->histograms = calloc(series->capacity, sizeof(struct tide_histogram *));
+        TIDE_ASSERT(series->histograms != NULL);
+    }
+    series->histograms[series->count - 1] = copy;
+}
+
 void support_series_append(struct support_series *series, int64_t ts_ms, double v)
 {
     TIDE_ASSERT(series->count == 0 || series->times_ms[series->count - 1] < ts_ms);
@@ -219,7 +239,14 @@ void support_series_append(struct support_series *series, int64_t ts_ms, double 
         series->times_ms = realloc(series->times_ms, series->capacity * sizeof(int64_t));
         series->values = realloc(series->values, series->capacity * sizeof(double));
         TIDE_ASSERT(series->times_ms != NULL && series->values != NULL);
+        if (series->histograms != NULL) {
+            series->histograms =
+                realloc(series->histograms, series->capacity * sizeof(struct tide_histogram *));
+            TIDE_ASSERT(series->histograms != NULL);
+        }
     }
     series->times_ms[series->count] = ts_ms;
+    if (series->histograms != NULL)
+        series->histograms[series->count] = NULL;
     series->values[series->count++] = v;
 }

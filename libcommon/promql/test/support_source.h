@@ -8,6 +8,7 @@ struct support_series {
     struct tide_labels labels;
     int64_t *times_ms;
     double *values;
+    const struct tide_histogram **histograms; /* NULL without any; NULL where there is a float. */
     size_t count;
     size_t capacity;
 };
@@ -31,5 +32,9 @@ struct support_series *support_source_series(struct support_source *src, const c
 struct support_series *support_source_add(struct support_source *src, struct tide_labels labels);
 /* Timestamps must rise. */
 void support_series_append(struct support_series *series, int64_t ts_ms, double v);
+
+/* h is copied. */
+void support_series_append_histogram(struct support_source *src, struct support_series *series,
+                                     int64_t ts_ms, const struct tide_histogram *h);
 
 #endif

@@ -16,6 +16,34 @@
 static struct tide_engine *engine;
 static struct support_source *src;
 
+/* Ten series of histograms with 300 buckets each. */
+static void add_histograms(void)
+{
+    static double counts[300];
+    static const struct tide_span span = {-100, 300};
+    struct tide_histogram h = {.positive_spans = &span,
+                               .positive_span_count = 1,
+                               .positive = counts,
+                               .positive_count = 300};
+
+    h.schema = 3;
+    for (unsigned i = 0; i < 10; i++) {
+        char text[64];
+        struct support_series *s;
+
+        (void)snprintf(text, sizeof(text), "h{i=\"%u\"}", i);
+        s = support_source_series(src, text);
+        memset(counts, 0, sizeof(counts));
+        for (int64_t t = 0; t < 30; t++) {
+            for (size_t b = 0; b < 300; b++)
+                counts[b] += (double)(b % 7 + i);
+            h.count += 300;
+            h.sum += 1;
+            support_series_append_histogram(src, s, t * 15000, &h);
+        }
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -29,6 +57,7 @@ static int setup(void **state)
         for (int64_t t = 0; t < 30; t++)
             support_series_append(s, t * 15000, (double)(t * i));
     }
+    add_histograms();
     return tide_engine_new(&(struct tide_engine_options){.threads = 1}, &engine) != TIDE_OK;
 }
 
@@ -92,6 +121,10 @@ static void test_query__keeps_to_its_limits(void **state)
     expect_error("m_total * m_total", 1000, &memory, TIDE_ERR_LIMIT, "memory");
     expect_error("sum_over_time((m_total)[100m:10ms])", 0, &memory, TIDE_ERR_LIMIT, "memory");
     expect_error("count_values(\"v\", m_total)", 1000, &memory, TIDE_ERR_LIMIT, "memory");
+    expect_error("h * 2", 1000, &memory, TIDE_ERR_LIMIT, "memory");
+    expect_error("rate(h[5m])", 1000, &memory, TIDE_ERR_LIMIT, "memory");
+    expect_error("h - h", 1000, &memory, TIDE_ERR_LIMIT, "memory");
+    expect_error("sum(rate(h[5m]))", 1000, &memory, TIDE_ERR_LIMIT, "memory");
     expect_error("sum(rate(m_total[5m]))", 0, &samples, TIDE_ERR_LIMIT, "samples");
     expect_error("m_total[5m]", 0, &samples, TIDE_ERR_LIMIT, "samples");
     expect_error("m_total", 0, &series, TIDE_ERR_LIMIT, "series");
@@ -163,6 +196,9 @@ static void test_query__survives_each_failed_allocation(void **state)
         "topk(2, sum without (i) (max_over_time((m_total{i=~\"1.\"} + 1)[2m:30s])))",
         "sort_desc(count_values by (job) (\"v\", m_total{i=~\"1.\"} > 3)) unless absent(m_total)",
         "quantile(0.5, m_total{i=~\"1.\"} @ 300)",
+        "histogram_quantile(0.9, sum(rate(h{i=~\"[12]\"}[2m]))) or histogram_count(-h{i=\"1\"})",
+        "h{i=\"1\"} - on() h{i=\"2\"} != avg_over_time((h{i=\"1\"} </ 2)[1m:30s])",
+        "count_values(\"v\", h{i=\"1\"} @ 300) or delta(h{i=\"1\"}[2m]) or (h{i=\"1\"} smoothed)",
     };
 
     (void)state;

@@ -62,6 +62,12 @@ static void test_function__is_called_by_the_evaluator(void **state)
     run("test/scripts/function.txt", 30);
 }
 
+static void test_histogram__is_a_value_like_a_float(void **state)
+{
+    (void)state;
+    run("test/scripts/histogram.txt", 60);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -70,6 +76,7 @@ int main(void)
         cmocka_unit_test(test_binary__matches_series),
         cmocka_unit_test(test_subquery__evaluates_at_absolute_steps),
         cmocka_unit_test(test_function__is_called_by_the_evaluator),
+        cmocka_unit_test(test_histogram__is_a_value_like_a_float),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

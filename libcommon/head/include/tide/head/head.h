@@ -61,6 +61,15 @@ TIDE_CHECK_RESULT enum tide_err tide_head_append(struct tide_head *head, const u
                                                  size_t count, int64_t oldest_ms,
                                                  struct tide_head_rejects *rejects);
 
+/* The same for native histograms, each as tide_histogram_encode() made it. What is rejected has
+ * first_index added to its index. A histogram where there is a float is rejected like one where there
+ * is another histogram, and the other way round. Errors: as above; TIDE_ERR_CORRUPT also for bytes
+ * that do not decode. */
+TIDE_CHECK_RESULT enum tide_err
+tide_head_append_histograms(struct tide_head *head, const uint32_t *refs, const int64_t *times_ms,
+                            const struct tide_slice *histograms, size_t count, size_t first_index,
+                            int64_t oldest_ms, struct tide_head_rejects *rejects);
+
 /* Drops the partitions that end at or before before_ms, with all their samples, and the series left
  * without any. A before_ms inside a partition drops nothing of it. Errors: TIDE_ERR_NO_MEMORY, as
  * above. */
@@ -90,14 +99,14 @@ TIDE_CHECK_RESULT enum tide_err tide_head_labels(struct tide_head *head, uint32_
 
 struct tide_head_stats {
     uint64_t series;
-    uint64_t samples; /* Held now, late ones included. */
+    uint64_t samples; /* Held now, late ones and histograms included. */
     uint64_t chunks;  /* Sealed. */
     uint64_t label_pairs;
     int64_t min_ms, max_ms; /* INT64_MAX, INT64_MIN when empty. After tide_head_truncate() min_ms
                                may be as early as the oldest partition left. */
     /* Memory by purpose, in bytes. */
-    uint64_t bytes_records, bytes_open, bytes_sealed, bytes_columns, bytes_late, bytes_labels,
-        bytes_postings;
+    uint64_t bytes_records, bytes_open, bytes_sealed, bytes_columns, bytes_late, bytes_histograms,
+        bytes_labels, bytes_postings;
 };
 void tide_head_stats(struct tide_head *head, struct tide_head_stats *out);
 /* For status/tsdb: series per value of __name__, per label pair, values per name and bytes of

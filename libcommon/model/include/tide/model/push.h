@@ -1,9 +1,10 @@
 /* What a distributor sends to a shard: one push, which is also an item of the shard's log. Columns
- * of (reference, timestamp, value) with labels only for series the sender has no reference for.
- * Layout: docs/format/push.md. */
+ * of (reference, timestamp, value or native histogram) with labels only for series the sender has
+ * no reference for. Layout: docs/format/push.md. */
 #ifndef TIDE_MODEL_PUSH_H
 #define TIDE_MODEL_PUSH_H
 
+#include "tide/model/histogram.h"
 #include "tide/model/sample.h"
 
 /* References are 31 bits. A reference column entry with this bit set is an index into the push's
@@ -24,6 +25,10 @@ struct tide_push_builder {
     struct tide_buf times;  /* int64_t[sample_count] */
     struct tide_buf values; /* uint64_t[sample_count] */
     uint32_t sample_count;
+    struct tide_buf histogram_refs;  /* uint32_t[histogram_count] */
+    struct tide_buf histogram_times; /* int64_t[histogram_count] */
+    struct tide_buf histograms;      /* Encoded, one after the other. */
+    uint32_t histogram_count;
     struct tide_buf exemplars; /* Packed. */
     uint32_t exemplar_count;
     struct tide_buf metadata; /* Packed. */
@@ -35,6 +40,8 @@ struct tide_push_builder {
 uint32_t tide_push_add_series(struct tide_push_builder *b, struct tide_hash128 identity,
                               struct tide_labels labels);
 void tide_push_add_sample(struct tide_push_builder *b, uint32_t ref, int64_t ts_ms, uint64_t bits);
+void tide_push_add_histogram(struct tide_push_builder *b, uint32_t ref, int64_t ts_ms,
+                             const struct tide_histogram *h);
 void tide_push_add_exemplar(struct tide_push_builder *b, uint32_t ref,
                             const struct tide_exemplar *e);
 void tide_push_add_metadata(struct tide_push_builder *b, const struct tide_metadata *m);
@@ -72,6 +79,10 @@ struct tide_push {
     const int64_t *times_ms;
     const uint64_t *bits;
     uint32_t sample_count;
+    const uint32_t *histogram_refs; /* histogram_count of each of the three columns. */
+    const int64_t *histogram_times_ms;
+    const struct tide_slice *histograms; /* Each decodes with tide_histogram_decode(). */
+    uint32_t histogram_count;
     const struct tide_push_exemplar *exemplars;
     uint32_t exemplar_count;
     const struct tide_metadata *metadata;
@@ -88,7 +99,8 @@ TIDE_CHECK_RESULT enum tide_err tide_push_decode(struct tide_slice bytes, struct
 
 /* Why one sample was refused. */
 struct tide_push_reject {
-    uint32_t index;    /* Of the sample in the push. */
+    uint32_t index; /* Of the sample in the push; native histograms are counted after the samples,
+                       from sample_count on. */
     enum tide_err why; /* DUPLICATE_TIMESTAMP, TOO_OLD, TOO_NEW, LIMIT; NOT_FOUND: unknown
                           reference, send labels. */
 };

@@ -3,6 +3,7 @@
 #ifndef TIDE_MODEL_SOURCE_H
 #define TIDE_MODEL_SOURCE_H
 
+#include "tide/model/histogram.h"
 #include "tide/model/matcher.h"
 #include "tide/model/sample.h"
 
@@ -47,7 +48,9 @@ TIDE_CHECK_RESULT enum tide_err tide_query_count_series(struct tide_query_limits
  * same batch. */
 struct tide_series_samples {
     const int64_t *times_ms;
-    const double *values; /* Bits preserved. */
+    const double *values; /* Bits preserved. Where there is a histogram: 0. */
+    /* NULL when all samples are floats; else one for each sample, NULL where it is a float. */
+    const struct tide_histogram *const *histograms;
     size_t count;
 };
 struct tide_batch {

@@ -17,6 +17,17 @@ void tide_write_encode_run(struct tide_buf *body, struct tide_slice label_record
 void tide_write_encode_series(struct tide_buf *body, struct tide_labels labels,
                               const struct tide_sample *samples, size_t sample_count,
                               const struct tide_exemplar *exemplars, size_t exemplar_count);
+/* Native histograms of one series, as they are sent in both versions: integers tells how counts
+ * stand on the wire, and then they must be integers. */
+struct tide_write_histograms {
+    const int64_t *times_ms;
+    const struct tide_histogram *items;
+    size_t count;
+    bool integers;
+};
+/* One TimeSeries with native histograms. */
+void tide_write_encode_histograms(struct tide_buf *body, struct tide_labels labels,
+                                  const struct tide_write_histograms *histograms);
 void tide_write_encode_metadata(struct tide_buf *body, const struct tide_metadata *metadata);
 
 /* ---- 2.0: symbols are collected while series are added ---- */
@@ -30,6 +41,9 @@ void tide_write_v2_encode_series(struct tide_write_v2_encoder *encoder, struct t
                                  const struct tide_sample *samples, size_t sample_count,
                                  const struct tide_exemplar *exemplars, size_t exemplar_count,
                                  const struct tide_metadata *metadata);
+void tide_write_v2_encode_histograms(struct tide_write_v2_encoder *encoder,
+                                     struct tide_labels labels,
+                                     const struct tide_write_histograms *histograms);
 /* Appends the request, symbols first, and empties the encoder. Errors: TIDE_ERR_NO_MEMORY, also
  * when adding a series failed. */
 TIDE_CHECK_RESULT enum tide_err tide_write_v2_encode_end(struct tide_write_v2_encoder *encoder,

@@ -4,6 +4,7 @@
 #ifndef TIDE_MODEL_WRITE_REQUEST_H
 #define TIDE_MODEL_WRITE_REQUEST_H
 
+#include "tide/model/histogram.h"
 #include "tide/model/sample.h"
 
 enum tide_write_version { TIDE_WRITE_V1, TIDE_WRITE_V2 };
@@ -15,7 +16,7 @@ struct tide_write_limits {
     uint32_t label_name_bytes_max;  /* Default 1024. */
     uint32_t label_value_bytes_max; /* Default 4096. */
     uint32_t symbols_max;           /* 2.0: entries of the symbol table. */
-    uint32_t samples_max;           /* In one body. */
+    uint32_t samples_max;           /* In one body, native histograms included. */
 };
 extern const struct tide_write_limits tide_write_limits_default;
 
@@ -45,7 +46,7 @@ struct tide_write_item {
     const struct tide_sample *samples;
     size_t sample_count;
     size_t exemplar_count;
-    size_t histogram_count; /* Native histograms: counted, not decoded yet. */
+    size_t histogram_count; /* Native histograms: tide_write_histogram(). */
     struct tide_metadata
         metadata; /* METADATA; V2: also with a series that carries any (has_metadata). */
     bool has_metadata;
@@ -81,5 +82,14 @@ TIDE_CHECK_RESULT enum tide_err tide_write_exemplar(struct tide_write_scanner *s
                                                     const struct tide_write_item *item, size_t k,
                                                     struct tide_exemplar *out,
                                                     struct tide_diag *diag);
+/* Native histogram k of the item just read, checked by tide_histogram_check(); its arrays stay
+ * valid until the next call for a histogram. Integers come as floats; integer buckets must add up
+ * to the count (be at most it when the sum is NaN). A stale marker has nothing but its sum. Errors:
+ * TIDE_ERR_INVALID: this histogram is bad, the rest may be good; diag says what is wrong with it.
+ */
+TIDE_CHECK_RESULT enum tide_err tide_write_histogram(struct tide_write_scanner *scanner,
+                                                     const struct tide_write_item *item, size_t k,
+                                                     int64_t *ts_ms, struct tide_histogram *out,
+                                                     struct tide_diag *diag);
 
 #endif

@@ -1,5 +1,5 @@
 /* Evaluation of PromQL queries over a series source, as Prometheus 3.x defines them (left-open
- * ranges and lookback, staleness, delayed removal of metric names), floats only.
+ * ranges and lookback, staleness, delayed removal of metric names), floats and native histograms.
  * Source: Prometheus 3.14 documentation, querying/basics, operators, functions. */
 #ifndef TIDE_PROMQL_ENGINE_H
 #define TIDE_PROMQL_ENGINE_H
@@ -44,9 +44,11 @@ enum tide_result_kind {
 struct tide_result_series {
     struct tide_labels labels;
     const int64_t *times_ms;
-    const double *values;
+    const double *values; /* Where there is a histogram: 0. */
+    /* NULL when all points are floats; else one for each point, NULL where it is a float. */
+    const struct tide_histogram *const *histograms;
     const uint64_t *present;
-    size_t count; /* Length of times_ms and values. */
+    size_t count; /* Length of times_ms, values and histograms. */
 };
 static inline bool tide_result_has(const struct tide_result_series *series, size_t i)
 {
