@@ -120,6 +120,14 @@ def periodic(query, ours, theirs, difference):
             and re.search(r"\^|\b(exp|sinh|cosh|extreme|time)\b", query))
 
 
+def at_a_border(query, ours, theirs, difference):
+    """A last bit decides a comparison or which whole number is next."""
+    if difference.kind != "values" or not re.search(r"\b(bool|floor|ceil|round)\b", query):
+        return False
+    a, b = two_values(difference)
+    return abs(a - b) == 1 and bool(re.search(r"\^|\b(stddev|stdvar|avg|exp|ln|log2|log10|sin|cos|tan|a?(sin|cos|tan)h?)\b", query))
+
+
 def zero_sign(query, ours, theirs, difference):
     """Of 0 and -0 in a group the first wins, which depends on the order of series, and atan2 and / tell them apart."""
     if difference.kind != "values" or not re.search(r"\batan2\b|/", query):
@@ -167,6 +175,7 @@ RULES = (
     ("sort_by_label: Prometheus has no order among these values", label_order),
     ("last bits amplified: variance of large numbers, remainder", ill_conditioned),
     ("last bits amplified: sine, cosine, tangent, remainder of huge numbers", periodic),
+    ("last bits amplified: a comparison or the next whole number", at_a_border),
     ("sign of a zero", zero_sign),
     ("Go on amd64: logarithm and power of subnormal numbers", logarithm),
     ("Prometheus: timestamp(x @ t offset d) looks at t, among samples of t - d", timestamp_at),
