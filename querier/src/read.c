@@ -12,7 +12,7 @@
 /* A request is matchers: more is no request. */
 #define REQUEST_BYTES_MAX (4u << 20)
 /* Of one frame of a streamed answer, about: a series with more comes in several. */
-#define FRAME_SAMPLES_MAX (TIDE_XOR_CHUNK_SAMPLES_MAX * 1000)
+#define FRAME_SAMPLES_MAX ((size_t)TIDE_XOR_CHUNK_SAMPLES_MAX * 1000)
 #define FLUSH_BYTES (128u << 10)
 
 struct reading {
@@ -54,8 +54,8 @@ static enum tide_err sort_series(struct call *call, struct tide_series_set *set,
             err = tide__call_charge(call);
     }
     if (err == TIDE_ERR_NO_MEMORY)
-        return tide__call_over_memory(call);
-    if (err == TIDE_OK && set->count > 0)
+        err = tide__call_over_memory(call);
+    if (entries != NULL && set->count > 0 && err == TIDE_OK)
         qsort(entries, set->count, sizeof(*entries), compare_entries);
     *out = entries;
     return err;
@@ -167,7 +167,7 @@ static enum tide_err add_samples(struct reading *r, struct tide_labels labels,
         err = items == NULL || times_ms == NULL ? TIDE_ERR_NO_MEMORY : TIDE_OK;
     }
     for (size_t i = 0; err == TIDE_OK && i < s->count; i++) {
-        if (s->histograms != NULL && s->histograms[i] != NULL) {
+        if (items != NULL && times_ms != NULL && s->histograms[i] != NULL) {
             items[histograms.count] = *s->histograms[i];
             times_ms[histograms.count++] = s->times_ms[i];
         } else {
@@ -197,7 +197,7 @@ static enum tide_err read_series(struct reading *r, struct tide_series_set *set,
     struct entry *entries = NULL;
     enum tide_err err = sort_series(r->call, set, &entries);
 
-    for (size_t i = 0; err == TIDE_OK && i < set->count; i++) {
+    for (size_t i = 0; err == TIDE_OK && entries != NULL && i < set->count; i++) {
         err = set->ops->read(set, entries[i].index, 1, asked->start_ms, asked->end_ms, &r->batch);
         if (err == TIDE_OK)
             err = recharge(r->call, tide_arena_bytes(r->batch.arena), &r->batch_charged);
