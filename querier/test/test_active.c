@@ -47,6 +47,15 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_endless(void **state)
+{
+    (void)state;
+    memory_source_init(&memory, series, 1);
+    memory.source.select = endless;
+    service_start(&service, &memory, (struct tide_querier_options){.timeout_ms = 0});
+    return 0;
+}
+
 static int setup_little_memory(void **state)
 {
     (void)state;
@@ -111,7 +120,6 @@ static void cancels(const char *query_path, const char *call, const char *method
     char path[128];
 
     asker.service.body = NULL;
-    memory.source.select = endless;
     assert_int_equal(pthread_create(&thread, NULL, ask, &asker), 0);
     snprintf(path, sizeof(path), "/api/v1/status/active_queries/%lu", wait_for_query());
     assert_non_null(strstr(service.body, call));
@@ -170,7 +178,7 @@ static void test_memory__is_given_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_active_queries__are_listed_and_canceled, setup,
+        cmocka_unit_test_setup_teardown(test_active_queries__are_listed_and_canceled, setup_endless,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_memory__over_the_budget_of_all_a_query_gets_its_bill,
                                         setup_little_memory, teardown),
