@@ -11,6 +11,7 @@
 #include "tide/base/log.h"
 #include "tide/base/mem.h"
 #include "tide/base/metrics.h"
+#include "tide/base/number.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@ TIDE_HISTOGRAM_SECONDS(checkpoint_seconds, "tide_ingester_checkpoint_seconds", "
 #define MAGIC "TIDECKPT"
 #define VERSION 2u
 #define MANIFEST_VERSION 1u
+#define NAME_PREFIX "checkpoint-"
 
 void tide__checkpoint_metrics_register(void)
 {
@@ -210,7 +212,7 @@ static enum tide_err take(struct shard *shard, struct frozen_shard *frozen, stru
         err = frozen->err;
     if (err != TIDE_OK)
         return tide_diag_err(diag, err, "freezing shard %u: %s", shard->id, tide_err_text(err));
-    snprintf(name, sizeof(name), "checkpoint-%020llu", (unsigned long long)frozen->index);
+    snprintf(name, sizeof(name), NAME_PREFIX "%020llu", (unsigned long long)frozen->index);
     if (strcmp(name, shard->checkpoint_name) == 0)
         return TIDE_OK; /* Nothing was written since. */
     shard_path(shard, name, path, sizeof(path));
@@ -328,7 +330,7 @@ static enum tide_err restore_file(struct shard *shard, uint64_t index, struct ti
 
 static bool name_ok(struct tide_slice name)
 {
-    return tide_slice_starts(name, TIDE_SLICE("checkpoint-")) &&
+    return tide_slice_starts(name, TIDE_SLICE(NAME_PREFIX)) &&
            name.len < sizeof(((struct shard *)0)->checkpoint_name) &&
            memchr(name.ptr, '/', name.len) == NULL;
 }
@@ -372,6 +374,37 @@ enum tide_err tide__checkpoint_restore(void *context, uint64_t index, struct tid
     return TIDE_OK;
 }
 
+enum tide_err tide__checkpoint_check(const struct shard *shard, uint64_t last_index,
+                                     struct tide_diag *diag)
+{
+    enum tide_err err = TIDE_OK;
+    char path[4096];
+    DIR *dir;
+    const struct dirent *entry;
+
+    shard_path(shard, "", path, sizeof(path));
+    dir = opendir(path);
+    if (dir == NULL)
+        return tide_diag_err(diag, TIDE_ERR_IO, "cannot open %s", path);
+    while (err == TIDE_OK && (entry = readdir(dir)) != NULL) {
+        struct tide_slice name = tide_slice_str(entry->d_name);
+        int64_t index;
+
+        if (!tide_slice_starts(name, TIDE_SLICE(NAME_PREFIX)))
+            continue;
+        name = (struct tide_slice){name.ptr + sizeof(NAME_PREFIX) - 1,
+                                   name.len - (sizeof(NAME_PREFIX) - 1)};
+        if (tide_number_parse_i64(name, &index) && index >= 0 && (uint64_t)index > last_index)
+            err =
+                tide_diag_err(diag, TIDE_ERR_CORRUPT,
+                              "shard %u: the log ends at %llu, but %s%s is there: the log was lost "
+                              "or is not the one of this directory",
+                              shard->id, (unsigned long long)last_index, path, entry->d_name);
+    }
+    closedir(dir);
+    return err;
+}
+
 void tide__checkpoint_sweep(const struct shard *shard)
 {
     char path[4096];
@@ -383,7 +416,7 @@ void tide__checkpoint_sweep(const struct shard *shard)
     if (dir == NULL)
         return;
     while ((entry = readdir(dir)) != NULL) {
-        if (strncmp(entry->d_name, "checkpoint-", 11) != 0 ||
+        if (!tide_slice_starts(tide_slice_str(entry->d_name), TIDE_SLICE(NAME_PREFIX)) ||
             strcmp(entry->d_name, shard->checkpoint_name) == 0)
             continue;
         shard_path(shard, entry->d_name, path, sizeof(path));

@@ -1,6 +1,7 @@
 #include "ingester_private.h"
 
 #include "tide/base/clock.h"
+#include "tide/base/hash.h"
 #include "tide/base/log.h"
 #include "tide/base/mem.h"
 #include "tide/base/metrics.h"
@@ -19,6 +20,7 @@
 /* ---- The store file: what may never change about a data directory ---- */
 
 #define STORE_FILE_BYTES_MAX 4096u
+#define CHECK_KEY "crc32c "
 
 static enum tide_err random_seed(uint64_t *out, struct tide_diag *diag)
 {
@@ -43,6 +45,7 @@ static enum tide_err store_make(const char *path, uint32_t shard_count, uint64_t
         return err;
     tide_buf_printf(&text, "tidemark-store 1\nshards %u\nidentity-seed %016llx\n", shard_count,
                     (unsigned long long)*seed);
+    tide_buf_printf(&text, CHECK_KEY "%08x\n", tide_crc32c(0, tide_buf_view(&text)));
     err = tide_buf_ok(&text);
     if (err == TIDE_OK)
         err = tide_file_writer_begin(path, &writer, diag);
@@ -57,6 +60,20 @@ static enum tide_err store_make(const char *path, uint32_t shard_count, uint64_t
     return err;
 }
 
+/* A digit of the seed that changed would make every series a new one. Files of earlier versions
+ * have no checksum. */
+static bool store_check_ok(const char *text)
+{
+    const char *line = strstr(text, CHECK_KEY);
+    unsigned crc;
+
+    if (line == NULL)
+        return true;
+    /* NOLINTNEXTLINE(cert-err34-c): a number out of range is no valid checksum. */
+    return sscanf(line + sizeof(CHECK_KEY) - 1, "%8x\n", &crc) == 1 &&
+           crc == tide_crc32c(0, (struct tide_slice){(const uint8_t *)text, (size_t)(line - text)});
+}
+
 static enum tide_err store_parse(const char *path, const char *text, uint32_t shard_count,
                                  uint64_t *seed, struct tide_diag *diag)
 {
@@ -66,7 +83,8 @@ static enum tide_err store_parse(const char *path, const char *text, uint32_t sh
     /* NOLINTNEXTLINE(cert-err34-c): the counts are checked, and a number out of range is no valid
      * count. */
     if (sscanf(text, "tidemark-store %9u\nshards %9u\nidentity-seed %16llx\n", &version, &shards,
-               &value) != 3)
+               &value) != 3 ||
+        !store_check_ok(text))
         return tide_diag_err(diag, TIDE_ERR_CORRUPT, "%s: not a store file", path);
     if (version != 1)
         return tide_diag_err(diag, TIDE_ERR_INVALID, "%s: store version %u, this program reads 1",
@@ -122,6 +140,7 @@ static void *shard_open_main(void *context)
     struct shard_opening *opening = context;
     struct shard *shard = opening->shard;
     const struct tide_raft_app app = tide__shard_app(shard);
+    struct tide_raft_group_stats stats;
     char dir[4096];
 
     snprintf(dir, sizeof(dir), "%s/shards/%u", shard->ingester->data_dir, shard->id);
@@ -129,6 +148,10 @@ static void *shard_open_main(void *context)
     if (opening->err == TIDE_OK)
         opening->err = tide_raft_group_open(shard->ingester->node, shard->id + 1, &app,
                                             &shard->group, &opening->diag);
+    if (opening->err == TIDE_OK) {
+        tide_raft_group_stats(shard->group, &stats);
+        opening->err = tide__checkpoint_check(shard, stats.last_index, &opening->diag);
+    }
     if (opening->err == TIDE_OK) {
         tide__checkpoint_sweep(shard);
         opening->err = tide_raft_group_wait_ready(shard->group, READY_TIMEOUT_MS);

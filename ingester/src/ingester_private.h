@@ -115,6 +115,10 @@ void tide__checkpoint_metrics_register(void);
 /* Implements tide_raft_app.restore; context is the shard. */
 enum tide_err tide__checkpoint_restore(void *context, uint64_t index, struct tide_slice manifest,
                                        struct tide_diag *diag);
+/* Refuses with TIDE_ERR_CORRUPT when a checkpoint is there that is newer than the log: its entries
+ * were durable before it was taken. Before the sweep, which would take it for a leftover. */
+TIDE_CHECK_RESULT enum tide_err tide__checkpoint_check(const struct shard *shard,
+                                                       uint64_t last_index, struct tide_diag *diag);
 /* Removes checkpoint files that no manifest names: left by a crash between writing one and naming
  * it. */
 void tide__checkpoint_sweep(const struct shard *shard);

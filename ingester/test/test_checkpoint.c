@@ -111,6 +111,34 @@ static void test_checkpoint__files_no_manifest_names_are_swept(void **state)
     assert_non_null(strstr(read_all(store, "a", "x"), "x{n=\"8\"} 1000:8\n"));
 }
 
+/* A log that was deleted, or is another directory's, must not make checkpoints look like leftovers.
+ */
+static void test_checkpoint__without_its_log_it_keeps_the_store_from_opening(void **state)
+{
+    struct store *store = *state;
+    struct tide_diag diag;
+    char log[128], aside[128], path[512];
+
+    store_open(store);
+    fill(store, 1000);
+    store_close(store);
+    snprintf(log, sizeof(log), "%s/log", store->dir);
+    snprintf(aside, sizeof(aside), "%s/aside", store->dir);
+    assert_int_equal(rename(log, aside), 0);
+    for (int round = 0; round < 2;
+         round++) { /* The empty log that the first try made is no help. */
+        assert_int_equal(store_open_err(store, &diag), TIDE_ERR_CORRUPT);
+        assert_non_null(strstr(diag.text, "checkpoint-"));
+    }
+    shard_file(store, 1, "checkpoint-", path, sizeof(path));
+    assert_string_not_equal(path, "");
+    snprintf(path, sizeof(path), "%s/wrong", store->dir);
+    assert_int_equal(rename(log, path), 0);
+    assert_int_equal(rename(aside, log), 0);
+    store_open(store);
+    assert_non_null(strstr(read_all(store, "a", "x"), "x{n=\"8\"} 1000:8\n"));
+}
+
 static void test_checkpoint__a_damaged_or_missing_file_keeps_the_store_from_opening(void **state)
 {
     struct store *store = *state;
@@ -344,6 +372,7 @@ int main(void)
         TEST(drops_the_log_and_the_file_before_it),
         TEST(is_taken_when_the_log_has_grown),
         TEST(files_no_manifest_names_are_swept),
+        TEST(without_its_log_it_keeps_the_store_from_opening),
         TEST(a_damaged_or_missing_file_keeps_the_store_from_opening),
         TEST(restores_what_was_written),
         TEST(cut_or_altered_bytes_do_no_harm),

@@ -297,6 +297,35 @@ static void test_ingester__a_store_file_that_is_none_is_refused_by_name(void **s
     }
 }
 
+/* With another seed every series would be a new one. */
+static void test_ingester__a_store_file_with_a_changed_byte_is_refused(void **state)
+{
+    struct store *store = *state;
+    struct tide_diag diag;
+    char path[128];
+
+    store_open(store);
+    store_close(store);
+    snprintf(path, sizeof(path), "%s/store", store->dir);
+    for (long at = 0; at < 54; at++) {
+        FILE *file = fopen(path, "r+be");
+        int byte;
+
+        assert_non_null(file);
+        fseek(file, at, SEEK_SET);
+        byte = fgetc(file);
+        fseek(file, at, SEEK_SET);
+        fputc(byte ^ 1, file); /* A digit becomes another one. */
+        fflush(file);
+        store_open_err(store, &diag);
+        assert_non_null(strstr(diag.text, "/store"));
+        fseek(file, at, SEEK_SET);
+        fputc(byte, file);
+        fclose(file);
+    }
+    store_open(store);
+}
+
 static void test_ingester__a_lost_store_file_is_not_made_up(void **state)
 {
     struct store *store = *state;
@@ -731,6 +760,7 @@ int main(int argc, char **argv)
         TEST(the_identity_seed_is_drawn_once),
         TEST(another_shard_count_is_refused),
         TEST(a_store_file_that_is_none_is_refused_by_name),
+        TEST(a_store_file_with_a_changed_byte_is_refused),
         TEST(a_lost_store_file_is_not_made_up),
         TEST(samples_before_the_retention_are_refused),
         TEST(what_the_retention_leaves_behind_is_dropped),

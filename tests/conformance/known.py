@@ -11,6 +11,8 @@ NEWER = re.compile(
     r"\b(first_over_time|ts_of_first_over_time|ts_of_last_over_time|ts_of_max_over_time|ts_of_min_over_time|histogram_quantiles|integral"
     r"|min_of|max_of|start|end|step|range)\s*\(|\b(anchored|smoothed|fill|fill_left|fill_right)\b")
 
+NATIVE = re.compile(r"\b(size_bytes|size\.bytes|wait_seconds|wait\.seconds|spread|either_total|either\.total)\b")
+
 
 def newer_language(query, ours, theirs, difference):
     return theirs["status"] == "error" and NEWER.search(query) and NOT_PARSED.search(theirs["error"])
@@ -48,6 +50,32 @@ def colon(query, ours, theirs, difference):
     return difference.kind == "only Tidemark fails" and "expected ':'" in ours["error"]
 
 
+def reset_conflict(query, ours, theirs, difference):
+    return (difference.kind == "warnings only from Tidemark"
+            and all("conflicting counter resets during histogram" in text for text in ours["warnings"]))
+
+
+def histogram_rate(query, ours, theirs, difference):
+    return (re.search(r"\b(rate|increase)\s*\(", query) and NATIVE.search(query)
+            and difference.kind in ("values", "series", "timestamps"))
+
+
+def custom_bounds(query, ours, theirs, difference):
+    return ("wait" in query and ("incompatible custom buckets" in str(theirs.get("warnings"))
+                                 or "incompatible bucket layout" in str(theirs.get("infos"))
+                                 or "mismatched custom buckets were reconciled" in str(ours.get("infos"))))
+
+
+def histogram_equality(query, ours, theirs, difference):
+    return NATIVE.search(query) and re.search(r"\bchanges\s*\(|==|!=", query) and difference.kind in ("values", "series", "timestamps")
+
+
+def label_order(query, ours, theirs, difference):
+    names = re.findall(r'"([^"]*)"', query[query.rfind("}"):] if "}" in query else query)
+    return ("sort_by_label" in query and difference.kind == "order of a vector"
+            and any(name not in series["metric"] for series in ours["data"]["result"] for name in names))
+
+
 def ratio(query, ours, theirs, difference):
     return "limit_ratio" in query and difference.kind in ("series", "timestamps", "values")
 
@@ -57,9 +85,12 @@ def logarithm(query, ours, theirs, difference):
 
 
 def two_values(difference):
-    """The values that differ."""
+    """The floats that differ; NaN for histograms."""
     ours, _, theirs = difference.detail.rpartition(": ")[2].partition(" | ")
-    return float(ours), float(theirs)
+    try:
+        return float(ours), float(theirs)
+    except ValueError:
+        return math.nan, math.nan
 
 
 def ill_conditioned(query, ours, theirs, difference):
@@ -114,6 +145,11 @@ RULES = (
     ("newer than 3.5: last_over_time of a subquery keeps no name that is to go", last_of_subquery),
     ("newer than 3.5: label_replace and label_join merge series of disjoint steps", merged_labels),
     ("newer than 3.5: a letter behind a blank in brackets is no colon", colon),
+    ("newer than 3.5: warning about conflicting counter resets of histograms", reset_conflict),
+    ("newer than 3.5: rates of native histograms are not extrapolated below zero (#16828)", histogram_rate),
+    ("newer than 3.5: histograms of other custom bounds are reconciled", custom_bounds),
+    ("equality of native histograms depends on empty buckets, hence on Prometheus' chunks", histogram_equality),
+    ("sort_by_label: an empty value stands in no order with others", label_order),
     ("last bits amplified: variance of large numbers, remainder", ill_conditioned),
     ("last bits amplified: sine, cosine, tangent, remainder of huge numbers", periodic),
     ("sign of a zero", zero_sign),

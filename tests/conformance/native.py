@@ -93,7 +93,7 @@ class NativeData:
 
     def __init__(self, dataset):
         self.dataset, self.random = dataset, dataset.random
-        self.series = []  # (labels, floats, histograms)
+        self.series = []  # (labels, floats, histograms), some in several parts
         self.counters()
         self.custom()
         self.gauges()
@@ -141,9 +141,10 @@ class NativeData:
         """Floats and histograms take turns in one series, and stand beside each other in one metric."""
         times = self.dataset.times(20000)
         histograms = self.observing(times, 1)
-        turns = [n // 20 % 2 for n in range(len(times))]
-        self.series.append(({"__name__": "either_total", "i": "0"}, [(at, float(n)) for n, at in enumerate(times) if turns[n]],
-                            [h for n, h in enumerate(histograms) if not turns[n]]))
+        for first in range(0, len(times), 40):  # In the order of time: what is late need not be taken.
+            self.series.append(({"__name__": "either_total", "i": "0"}, [], histograms[first:first + 20]))
+            self.series.append(({"__name__": "either_total", "i": "0"},
+                                [(at, float(n)) for n, at in enumerate(times[first + 20:first + 40])], []))
         self.series.append(({"__name__": "either_total", "i": "1"}, self.dataset.counting(times), []))
         self.series.append(({"__name__": "either_total", "i": "2"}, [], self.observing(times, 1)))
         self.dataset.family("either_total", "native", {"i": "012"}, False)

@@ -5,6 +5,9 @@
 
 #include <microhttpd.h>
 
+/* By which the query pool is fair. Who it names is checked later: here it only tells apart. */
+#define TENANT_HEADER "X-Scope-OrgID"
+
 static void run(struct tide_http_exchange *x)
 {
     enum tide_http_pool pool = x->route->route.pool;
@@ -31,29 +34,27 @@ static void *work(void *argument)
         struct tide_http_exchange *x;
 
         pthread_mutex_lock(&pool->lock);
-        while (pool->count == 0 && !pool->stopping)
+        while (pool->queue.count == 0 && !pool->stopping)
             pthread_cond_wait(&pool->arrived, &pool->lock);
-        if (pool->count == 0) {
-            pthread_mutex_unlock(&pool->lock);
-            return NULL;
-        }
-        x = pool->queue[pool->head];
-        pool->head = (pool->head + 1) % pool->queue_max;
-        pool->count--;
+        x = tide__http_queue_pop(&pool->queue);
         pthread_mutex_unlock(&pool->lock);
+        if (x == NULL)
+            return NULL;
         run(x);
     }
 }
 
 enum tide_err tide__http_pool_start(struct tide__http_pool *pool, uint32_t thread_count,
-                                    uint32_t queue_max)
+                                    uint32_t queue_max, bool by_tenant)
 {
+    enum tide_err err;
+
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->arrived, NULL);
-    pool->queue_max = queue_max > 0 ? queue_max : 1;
-    pool->queue = tide_mem_array(pool->queue_max, sizeof(struct tide_http_exchange *));
+    pool->by_tenant = by_tenant;
+    err = tide__http_queue_init(&pool->queue, queue_max);
     pool->threads = tide_mem_array(thread_count, sizeof(*pool->threads));
-    if (pool->queue == NULL || pool->threads == NULL)
+    if (err != TIDE_OK || pool->threads == NULL)
         return TIDE_ERR_NO_MEMORY;
     for (; pool->thread_count < thread_count; pool->thread_count++)
         if (pthread_create(&pool->threads[pool->thread_count], NULL, work, pool) != 0)
@@ -63,16 +64,14 @@ enum tide_err tide__http_pool_start(struct tide__http_pool *pool, uint32_t threa
 
 bool tide__http_pool_push(struct tide__http_pool *pool, struct tide_http_exchange *x)
 {
+    const struct tide_slice key =
+        pool->by_tenant ? tide_http_header(x, TENANT_HEADER) : (struct tide_slice){NULL, 0};
     bool fits;
 
     pthread_mutex_lock(&pool->lock);
-    fits = pool->count < pool->queue_max;
-    if (fits) {
-        /* Before a worker can see it: one that answers at once resumes at once. */
+    fits = tide__http_queue_push(&pool->queue, key, x);
+    if (fits) /* Before a worker can see it: one that answers at once resumes at once. */
         MHD_suspend_connection(x->connection);
-        pool->queue[(pool->head + pool->count) % pool->queue_max] = x;
-        pool->count++;
-    }
     pthread_mutex_unlock(&pool->lock);
     if (fits) /* Without the lock: the thread that wakes up wants it first thing. */
         pthread_cond_signal(&pool->arrived);
@@ -81,7 +80,7 @@ bool tide__http_pool_push(struct tide__http_pool *pool, struct tide_http_exchang
 
 void tide__http_pool_stop(struct tide__http_pool *pool)
 {
-    if (pool->queue_max == 0) /* Never started. */
+    if (pool->queue.max == 0) /* Never started. */
         return;
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
@@ -90,7 +89,7 @@ void tide__http_pool_stop(struct tide__http_pool *pool)
     for (uint32_t i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i], NULL);
     tide_mem_free(pool->threads);
-    tide_mem_free(pool->queue);
+    tide__http_queue_deinit(&pool->queue);
     pthread_cond_destroy(&pool->arrived);
     pthread_mutex_destroy(&pool->lock);
 }

@@ -436,7 +436,7 @@ static enum tide_err init(struct tide_http_server *server, const struct tide_htt
         return err;
     for (int i = 0; i < TIDE_HTTP_POOL_COUNT; i++) {
         err = tide__http_pool_start(&server->pools[i], options->pool_threads[i],
-                                    options->pool_queue_max[i]);
+                                    options->pool_queue_max[i], i == TIDE_HTTP_POOL_QUERY);
         if (err != TIDE_OK)
             return err;
     }

@@ -67,6 +67,8 @@ struct tide_http_exchange {
     struct tide__http_conn *conn;
     int64_t started_ms; /* Monotonic. */
     int64_t queued_ns;
+    struct tide_slice queue_key;           /* While it waits: guarded by the pool's lock. */
+    struct tide_http_exchange *queue_next; /* Of the same key. */
 
     /* The request. Written by the event loop before RUNNING, then read only. */
     char method[16];
@@ -111,13 +113,28 @@ struct tide_http_exchange {
     bool detached; /* The connection is closed; whoever ends frees. */
 };
 
+/* The waiting exchanges of one key, first come first served. */
+struct tide__http_lane {
+    struct tide_slice key; /* Borrowed from head. */
+    struct tide_http_exchange *head;
+    struct tide_http_exchange *tail;
+    uint32_t count; /* Above 0. */
+};
+
+/* A bounded queue that takes its keys in turn. */
+struct tide__http_queue {
+    struct tide__http_lane *lanes; /* A ring of max: there are never more lanes than exchanges. */
+    uint32_t max;
+    uint32_t first;
+    uint32_t lane_count;
+    uint32_t count; /* Exchanges. */
+};
+
 struct tide__http_pool {
     pthread_mutex_t lock; /* Guards the fields up to the blank line. */
     pthread_cond_t arrived;
-    struct tide_http_exchange **queue; /* A ring. */
-    uint32_t queue_max;
-    uint32_t head;
-    uint32_t count;
+    struct tide__http_queue queue;
+    bool by_tenant; /* Not changed after the start. */
     bool stopping;
 
     pthread_t *threads;
@@ -172,10 +189,22 @@ bool tide__http_decode(struct tide_slice text, bool plus_is_blank, struct tide_b
  * TIDE_ERR_NO_MEMORY. */
 TIDE_CHECK_RESULT enum tide_err tide__http_params_parse(struct tide_http_exchange *x);
 
+/* ---- queue.c ---- */
+
+TIDE_CHECK_RESULT enum tide_err tide__http_queue_init(struct tide__http_queue *queue, uint32_t max);
+void tide__http_queue_deinit(struct tide__http_queue *queue);
+/* The key is borrowed as long as x waits. False: full, or this key (unless it is empty) has its
+ * share of the queue already. */
+bool tide__http_queue_push(struct tide__http_queue *queue, struct tide_slice key,
+                           struct tide_http_exchange *x);
+/* The oldest of the key whose turn it is; NULL: empty. */
+struct tide_http_exchange *tide__http_queue_pop(struct tide__http_queue *queue);
+
 /* ---- pool.c ---- */
 
 TIDE_CHECK_RESULT enum tide_err tide__http_pool_start(struct tide__http_pool *pool,
-                                                      uint32_t thread_count, uint32_t queue_max);
+                                                      uint32_t thread_count, uint32_t queue_max,
+                                                      bool by_tenant);
 /* Suspends the connection and queues the exchange; false, with nothing done, when the queue is
  * full. */
 bool tide__http_pool_push(struct tide__http_pool *pool, struct tide_http_exchange *x);

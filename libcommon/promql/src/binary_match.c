@@ -219,12 +219,12 @@ static enum tide_err fail_duplicate(struct match *m, uint32_t group, const struc
     enum tide_err err;
 
     tide_buf_str(&text, "found duplicate series for the match group ");
-    tide_labels_print(m->map.labels[group], &text);
+    tide__labels_print(m->map.labels[group], &text);
     tide_buf_printf(&text, " on the %s hand-side of the operation: [",
                     m->swapped ? "left" : "right");
-    tide_labels_print(b->labels, &text);
+    tide__labels_print(b->labels, &text);
     tide_buf_str(&text, ", ");
-    tide_labels_print(a->labels, &text);
+    tide__labels_print(a->labels, &text);
     tide_buf_str(&text,
                  "];many-to-many matching not allowed: matching labels must be unique on one "
                  "side");

@@ -125,6 +125,8 @@ TIDE_CHECK_RESULT enum tide_err tide__names_sorted(struct tide__eval *eval,
                                                    const struct tide_slice *names, size_t count,
                                                    struct tide_slice **out, size_t *out_count);
 bool tide__names_have(const struct tide_slice *sorted, size_t count, struct tide_slice name);
+/* Labels as Prometheus' errors show a series: {__name__="x", a="b"}. */
+void tide__labels_print(struct tide_labels labels, struct tide_buf *out);
 /* What beside the names asked for leaves a label set: the metric name, or with it the labels that
  * describe the metric (__type__, __unit__), which are gone once its values mean something else. */
 enum tide__drop { TIDE__DROP_NOTHING, TIDE__DROP_NAME, TIDE__DROP_METADATA };

@@ -148,9 +148,9 @@ static enum tide_err fail_twice(struct info_join *j, uint32_t a, uint32_t b, siz
     enum tide_err err;
 
     tide_buf_str(&text, "found duplicate series for info metric: existing ");
-    tide_labels_print(j->info->rows[a].labels, &text);
+    tide__labels_print(j->info->rows[a].labels, &text);
     tide_buf_printf(&text, " @ %lld, new ", (long long)(j->info->rows[a].values[s] * 1000));
-    tide_labels_print(j->info->rows[b].labels, &text);
+    tide__labels_print(j->info->rows[b].labels, &text);
     tide_buf_printf(&text, " @ %lld", (long long)(j->info->rows[b].values[s] * 1000));
     err = tide_buf_ok(&text);
     if (err == TIDE_OK)

@@ -258,6 +258,20 @@ bool tide__names_have(const struct tide_slice *sorted, size_t count, struct tide
     return false;
 }
 
+void tide__labels_print(struct tide_labels labels, struct tide_buf *out)
+{
+    tide_buf_byte(out, '{');
+    for (size_t i = 0; i < labels.count; i++) {
+        if (i > 0)
+            tide_buf_str(out, ", ");
+        tide_promql_print_matcher(&(struct tide_matcher){.op = TIDE_MATCH_EQ,
+                                                         .name = labels.pairs[i].name,
+                                                         .value = labels.pairs[i].value},
+                                  out);
+    }
+    tide_buf_byte(out, '}');
+}
+
 static bool is_dropped(struct tide_slice name, enum tide__drop drop)
 {
     if (drop == TIDE__DROP_NOTHING || name.len < 2 || name.ptr[0] != '_')

@@ -62,9 +62,9 @@ TIDE_CHECK_RESULT enum tide_err tide_head_append(struct tide_head *head, const u
                                                  struct tide_head_rejects *rejects);
 
 /* The same for native histograms, each as tide_histogram_encode() made it. What is rejected has
- * first_index added to its index. A histogram where there is a float is rejected like one where there
- * is another histogram, and the other way round. Errors: as above; TIDE_ERR_CORRUPT also for bytes
- * that do not decode. */
+ * first_index added to its index. A histogram where there is a float is rejected like one where
+ * there is another histogram, and the other way round. Errors: as above; TIDE_ERR_CORRUPT also for
+ * bytes that do not decode. */
 TIDE_CHECK_RESULT enum tide_err
 tide_head_append_histograms(struct tide_head *head, const uint32_t *refs, const int64_t *times_ms,
                             const struct tide_slice *histograms, size_t count, size_t first_index,

@@ -36,7 +36,9 @@ struct tide_http_options {
     uint32_t loop_threads;
     uint32_t pool_threads[TIDE_HTTP_POOL_COUNT];
     uint32_t pool_queue_max[TIDE_HTTP_POOL_COUNT]; /* Waiting exchanges; more are answered 503 with
-                                                      Retry-After: 1. */
+                                                      Retry-After: 1. The query pool takes its
+                                                      tenants (X-Scope-OrgID) in turn, and one that
+                                                      is named may fill three quarters. */
     uint32_t connections_max;                      /* More wait in the kernel until others close. */
     uint32_t idle_timeout_s;                       /* A connection without traffic is closed. */
     uint32_t request_timeout_s; /* A request that is not read whole by then: 408. */
