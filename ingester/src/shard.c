@@ -127,6 +127,7 @@ static enum tide_err apply_rules(struct shard *shard, struct tide_slice item)
         err = tide__rules_read(&r, &shard->rules);
     if (err != TIDE_OK)
         return err;
+    shard->truncated_ms = INT64_MIN; /* Under other rules, older samples may have come since. */
     for (size_t i = 0; i < TENANT_BUCKETS; i++) {
         for (struct tenant *tenant = shard->tenants[i]; tenant != NULL; tenant = tenant->next)
             tide_head_series_max_set(tenant->head, shard->rules.series_max);

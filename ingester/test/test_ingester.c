@@ -409,6 +409,28 @@ static void test_ingester__what_the_retention_leaves_behind_is_dropped(void **st
     assert_string_equal(read_all(store, "a", "x"), line);
 }
 
+static void test_ingester__a_retention_that_comes_back_drops_what_came_without_it(void **state)
+{
+    struct store *store = *state;
+    const int64_t now_ms = clock_ahead_ms();
+    struct request request;
+    struct outcome out;
+
+    for (int round = 0; round < 3; round++) {
+        store->options.retention_ms = round == 1 ? 0 : HOUR_MS;
+        store_open(store);
+        request_init(&request, store, "a");
+        request_sample(&request, "x", 1, now_ms + round, round);
+        if (round == 1)
+            request_sample(&request, "x", 1, now_ms - 10 * HOUR_MS, 7);
+        request_send(&request, now_ms + round, &out);
+        assert_int_equal(out.reject_count, 0);
+        request_deinit(&request);
+        assert_true((strstr(read_all(store, "a", "x"), ":7") != NULL) == (round == 1));
+        store_close(store);
+    }
+}
+
 /* A machine that comes up in 2099 and is set right later. */
 static void test_ingester__a_clock_that_is_set_back_ends_no_writes(void **state)
 {
@@ -764,6 +786,7 @@ int main(int argc, char **argv)
         TEST(a_lost_store_file_is_not_made_up),
         TEST(samples_before_the_retention_are_refused),
         TEST(what_the_retention_leaves_behind_is_dropped),
+        TEST(a_retention_that_comes_back_drops_what_came_without_it),
         TEST(a_clock_that_is_set_back_ends_no_writes),
         TEST(the_retention_goes_on_where_nobody_writes),
         TEST(tenants_over_the_limit_are_refused_and_others_are_not),

@@ -261,6 +261,11 @@ void tide__answer_end(struct answer *answer, const struct tide_slice *warnings,
     }
 }
 
+void tide__answer_count(bool complete)
+{
+    tide_metric_add(complete ? &answers_ok : &answers_failed, 1);
+}
+
 void tide__json_labels(struct tide_json *json, struct tide_labels labels)
 {
     tide_json_object_begin(json);

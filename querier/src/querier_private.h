@@ -1,7 +1,7 @@
 /* The parts of the querier: parameters (params.c), answers (answer.c), and the calls: queries
  * (query.c), series and labels (series.c), metadata, exemplars and text (lookup.c), trees
- * (parse_query.c), status (status.c), what a store has nothing of (store.c), and the list of what
- * runs (active.c). */
+ * (parse_query.c), remote read (read.c), status (status.c), what a store has nothing of (store.c),
+ * and the list of what runs (active.c). */
 #ifndef TIDE_QUERIER_PRIVATE_H
 #define TIDE_QUERIER_PRIVATE_H
 
@@ -106,6 +106,8 @@ void tide__answer_flush(struct answer *answer);
 /* Warnings and infos may be NULL with count 0. */
 void tide__answer_end(struct answer *answer, const struct tide_slice *warnings,
                       size_t warning_count, const struct tide_slice *infos, size_t info_count);
+/* Counts an answer that was not written by the above. */
+void tide__answer_count(bool complete);
 /* {"a":"b",…} */
 void tide__json_labels(struct tide_json *json, struct tide_labels labels);
 
@@ -132,6 +134,7 @@ void tide__strings_deinit(struct strings *strings);
 
 void tide__handle_query(void *context, struct tide_http_exchange *x);
 void tide__handle_query_range(void *context, struct tide_http_exchange *x);
+void tide__handle_read(void *context, struct tide_http_exchange *x);
 void tide__handle_series(void *context, struct tide_http_exchange *x);
 void tide__handle_labels(void *context, struct tide_http_exchange *x);
 void tide__handle_label_values(void *context, struct tide_http_exchange *x);

@@ -261,7 +261,7 @@ void tide__handle_features(void *context, struct tide_http_exchange *x)
                                             {"subqueries", true},
                                             {"type_and_unit_labels", false},
                                             {"without", true}};
-    static const struct feature tsdb[] = {{"exemplar_storage", true}};
+    static const struct feature tsdb[] = {{"exemplar_storage", true}, {"native_histograms", true}};
     struct call call;
     struct answer answer;
 

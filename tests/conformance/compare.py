@@ -56,14 +56,9 @@ def float_equal(a, b):
 
 def histogram_equal(a, b):
     worst = min(float_equal(a["count"], b["count"]), float_equal(a["sum"], b["sum"]))
-    left, right = a.get("buckets") or [], b.get("buckets") or []
-    if len(left) != len(right):
-        return 0
-    for x, y in zip(left, right):
-        if x[0] != y[0]:
-            return 0
-        worst = min([worst] + [float_equal(p, q) for p, q in zip(x[1:], y[1:])])
-    return worst
+    # A bucket whose observations cancel but for a rest is shown, an empty one is not.
+    left, right = ({tuple(bucket[:3]): bucket[3] for bucket in side.get("buckets") or []} for side in (a, b))
+    return min([worst] + [float_equal(left.get(bucket, "0"), right.get(bucket, "0")) for bucket in {*left, *right}])
 
 
 class Comparison:

@@ -18,13 +18,16 @@ def newer_language(query, ours, theirs, difference):
     return theirs["status"] == "error" and NEWER.search(query) and NOT_PARSED.search(theirs["error"])
 
 
-def sort_warning(query, ours, theirs, difference):
+NEWER_WARNINGS = ("sort is ineffective for range queries", "conflicting counter resets during histogram")
+
+
+def newer_warning(query, ours, theirs, difference):
     return (difference.kind == "warnings only from Tidemark"
-            and all("sort is ineffective for range queries" in text for text in ours["warnings"]))
+            and all(any(newer in text for newer in NEWER_WARNINGS) for text in ours["warnings"]))
 
 
 def fraction(query, ours, theirs, difference):
-    return "histogram_fraction" in query and difference.kind in ("values", "series", "timestamps")
+    return "histogram_fraction" in query and difference.kind in ("values", "series", "timestamps", "only Prometheus fails")
 
 
 def info(query, ours, theirs, difference):
@@ -41,6 +44,10 @@ def last_of_subquery(query, ours, theirs, difference):
             and without_names(ours) == without_names(theirs))
 
 
+def name_of_either(query, ours, theirs, difference):
+    return re.search(r"\bor\b", query) and difference.kind == "series" and without_names(ours) == without_names(theirs)
+
+
 def merged_labels(query, ours, theirs, difference):
     return (difference.kind == "only Prometheus fails" and re.search(r"\blabel_(replace|join)\b", query)
             and theirs["error"] == "vector cannot contain metrics with the same labelset")
@@ -50,11 +57,6 @@ def colon(query, ours, theirs, difference):
     return difference.kind == "only Tidemark fails" and "expected ':'" in ours["error"]
 
 
-def reset_conflict(query, ours, theirs, difference):
-    return (difference.kind == "warnings only from Tidemark"
-            and all("conflicting counter resets during histogram" in text for text in ours["warnings"]))
-
-
 def histogram_rate(query, ours, theirs, difference):
     return (re.search(r"\b(rate|increase)\s*\(", query) and NATIVE.search(query)
             and difference.kind in ("values", "series", "timestamps"))
@@ -62,18 +64,29 @@ def histogram_rate(query, ours, theirs, difference):
 
 def custom_bounds(query, ours, theirs, difference):
     return ("wait" in query and ("incompatible custom buckets" in str(theirs.get("warnings"))
-                                 or "incompatible bucket layout" in str(theirs.get("infos"))
+                                 or "incompatible bucket layout" in str(theirs.get("warnings"))
                                  or "mismatched custom buckets were reconciled" in str(ours.get("infos"))))
 
 
-def histogram_equality(query, ours, theirs, difference):
-    return NATIVE.search(query) and re.search(r"\bchanges\s*\(|==|!=", query) and difference.kind in ("values", "series", "timestamps")
+def empty_buckets(query, ours, theirs, difference):
+    """Comparisons, products with NaN, and quantiles where counts are negative."""
+    return (NATIVE.search(query) and difference.kind in ("values", "series", "timestamps", "infos only from Prometheus")
+            and re.search(r"\bchanges\s*\(|==|!=|histogram_quantile\s*\([^,]*, *-|NaN", query + difference.detail))
+
+
+def natural(text):
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[0-9]+|[^0-9]+", text))
 
 
 def label_order(query, ours, theirs, difference):
-    names = re.findall(r'"([^"]*)"', query[query.rfind("}"):] if "}" in query else query)
-    return ("sort_by_label" in query and difference.kind == "order of a vector"
-            and any(name not in series["metric"] for series in ours["data"]["result"] for name in names))
+    """An empty value, and values of the same digits but for zeros ("0.1", "0.01"), each come before the other."""
+    if "sort_by_label" not in query or difference.kind != "order of a vector":
+        return False
+    for name in re.findall(r'"([^"]*)"', query[query.rfind("}"):] if "}" in query else query):
+        values = {series["metric"].get(name, "") for series in ours["data"]["result"]}
+        if ("" in values and len(values) > 1) or len({natural(value) for value in values}) < len(values):
+            return True
+    return False
 
 
 def ratio(query, ours, theirs, difference):
@@ -81,7 +94,7 @@ def ratio(query, ours, theirs, difference):
 
 
 def logarithm(query, ours, theirs, difference):
-    return "extreme" in query and difference.kind == "values" and re.search(r"\b(ln|log2|log10)\s*\(", query)
+    return "extreme" in query and difference.kind == "values" and re.search(r"\b(ln|log2|log10)\s*\(|\^", query)
 
 
 def two_values(difference):
@@ -104,7 +117,15 @@ def ill_conditioned(query, ours, theirs, difference):
 def periodic(query, ours, theirs, difference):
     """The last bit of a power or exponential may be more than a period."""
     return (difference.kind == "values" and re.search(r"\b(sin|cos|tan)\s*\(|%", query)
-            and re.search(r"\^|\b(exp|sinh|cosh|extreme)\b", query))
+            and re.search(r"\^|\b(exp|sinh|cosh|extreme|time)\b", query))
+
+
+def at_a_border(query, ours, theirs, difference):
+    """A last bit decides a comparison or which whole number is next."""
+    if difference.kind != "values" or not re.search(r"\b(bool|floor|ceil|round)\b", query):
+        return False
+    a, b = two_values(difference)
+    return abs(a - b) == 1 and bool(re.search(r"\^|\b(stddev|stdvar|avg|exp|ln|log2|log10|sin|cos|tan|a?(sin|cos|tan)h?)\b", query))
 
 
 def zero_sign(query, ours, theirs, difference):
@@ -115,6 +136,11 @@ def zero_sign(query, ours, theirs, difference):
     return a == b == math.inf or {a, b} == {0, math.pi}
 
 
+def timestamp_at(query, ours, theirs, difference):
+    return (re.search(r"\btimestamp\s*\(", query) and "@" in query and "offset" in query
+            and difference.kind in ("values", "series", "timestamps"))
+
+
 def hyperbolic(query, ours, theirs, difference):
     return difference.kind == "values" and re.search(r"\b(sinh|cosh)\s*\(", query) and abs(two_values(difference)[1]) == math.inf
 
@@ -122,10 +148,7 @@ def hyperbolic(query, ours, theirs, difference):
 def rounded(answer):
     """The label sets, numbers in label values cut to ten digits."""
     def cut(text):
-        try:
-            return "%.10g" % float(text)
-        except ValueError:
-            return text
+        return re.sub(r"\d+(\.\d+)?(e[+-]\d+)?", lambda number: "%.10g" % float(number.group()), text)
     return {tuple(sorted((k, cut(v)) for k, v in series["metric"].items())) for series in answer["data"]["result"]}
 
 
@@ -139,21 +162,23 @@ def no_native_histograms(query, ours, theirs, difference):
 
 RULES = (
     ("newer than 3.5: functions, fill, anchored, smoothed", newer_language),
-    ("newer than 3.5: warning about sort in range queries", sort_warning),
+    ("newer than 3.5: warnings about sort in range queries and conflicting counter resets", newer_warning),
     ("newer than 3.5: histogram_fraction from within the first bucket (fixed in #17424)", fraction),
     ("newer than 3.5: info() over series that come and go (fixed in #17135)", info),
     ("newer than 3.5: last_over_time of a subquery keeps no name that is to go", last_of_subquery),
+    ("newer than 3.5: names among the sides of `or`, where one is to go", name_of_either),
     ("newer than 3.5: label_replace and label_join merge series of disjoint steps", merged_labels),
     ("newer than 3.5: a letter behind a blank in brackets is no colon", colon),
-    ("newer than 3.5: warning about conflicting counter resets of histograms", reset_conflict),
     ("newer than 3.5: rates of native histograms are not extrapolated below zero (#16828)", histogram_rate),
     ("newer than 3.5: histograms of other custom bounds are reconciled", custom_bounds),
-    ("equality of native histograms depends on empty buckets, hence on Prometheus' chunks", histogram_equality),
-    ("sort_by_label: an empty value stands in no order with others", label_order),
+    ("empty buckets of native histograms are there or not, depending on Prometheus' chunks", empty_buckets),
+    ("sort_by_label: Prometheus has no order among these values", label_order),
     ("last bits amplified: variance of large numbers, remainder", ill_conditioned),
     ("last bits amplified: sine, cosine, tangent, remainder of huge numbers", periodic),
+    ("last bits amplified: a comparison or the next whole number", at_a_border),
     ("sign of a zero", zero_sign),
-    ("Go on amd64: logarithm of subnormal numbers", logarithm),
+    ("Go on amd64: logarithm and power of subnormal numbers", logarithm),
+    ("Prometheus: timestamp(x @ t offset d) looks at t, among samples of t - d", timestamp_at),
     ("Go: sinh and cosh are infinite when half of their value would be", hyperbolic),
     ("last bits of a value that count_values makes a label", value_in_label),
     ("limit_ratio chooses other series", ratio),

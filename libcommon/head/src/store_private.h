@@ -12,7 +12,7 @@
 #define TIDE__SLABS_MAX (1u << (32 - TIDE__SLAB_OFFSET_BITS))
 /* No new slabs after so many, so that a checkpoint, which is restored series by series and may so
  * be packed less well, can always be restored. */
-#define TIDE__SLABS_FILL_MAX (TIDE__SLABS_MAX / 8 * 7)
+#define TIDE__SLABS_FILL_MAX (TIDE__SLABS_MAX - TIDE__SLABS_MAX / 8)
 /* Partitions with sealed chunks, at most: 68 years of 2 h, that is 1970 to now. A partition takes
  * at least one slab, so that senders of scattered old samples would use all numbers up. */
 #define TIDE__PARTITIONS_MAX 300000u
