@@ -126,6 +126,22 @@ void request_sample(struct request *request, const char *name, int n, int64_t ts
     tide_push_add_sample(&request->builders[shard], ref, ts_ms, tide_value_bits(value));
 }
 
+void request_histogram(struct request *request, const char *name, int n, int64_t ts_ms,
+                       double count, double sum)
+{
+    const struct tide_span span = {0, 1};
+    const struct tide_histogram h = {.count = count,
+                                     .sum = sum,
+                                     .positive_spans = &span,
+                                     .positive_span_count = 1,
+                                     .positive = &count,
+                                     .positive_count = 1};
+    uint32_t shard;
+    uint32_t ref = request_series(request, name, n, &shard);
+
+    tide_push_add_histogram(&request->builders[shard], ref, ts_ms, &h);
+}
+
 struct waiting {
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -211,8 +227,16 @@ static char *series_line(struct tide_series_set *set, size_t i, const struct tid
 
     assert_int_equal(set->ops->labels(set, i, arena, &labels), TIDE_OK);
     tide_labels_print(labels, &text);
-    for (size_t k = 0; k < samples->count; k++)
-        tide_buf_printf(&text, " %lld:%g", (long long)samples->times_ms[k], samples->values[k]);
+    for (size_t k = 0; k < samples->count; k++) {
+        const struct tide_histogram *h =
+            samples->histograms == NULL ? NULL : samples->histograms[k];
+
+        tide_buf_printf(&text, " %lld:", (long long)samples->times_ms[k]);
+        if (h != NULL)
+            tide_buf_printf(&text, "{%g,%g}", h->count, h->sum);
+        else
+            tide_buf_printf(&text, "%g", samples->values[k]);
+    }
     line = tide_arena_printf(arena, "%.*s\n", TIDE_SLICE_ARGS(tide_buf_view(&text)));
     assert_non_null(line);
     tide_buf_deinit(&text);

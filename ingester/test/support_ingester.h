@@ -49,6 +49,9 @@ void request_init(struct request *request, struct store *store, const char *tena
 uint32_t request_series(struct request *request, const char *name, int n, uint32_t *shard);
 /* One sample of such a series. */
 void request_sample(struct request *request, const char *name, int n, int64_t ts_ms, double value);
+/* One histogram of it, with a bucket. */
+void request_histogram(struct request *request, const char *name, int n, int64_t ts_ms,
+                       double count, double sum);
 /* Sends, waits for all shards and empties the request. */
 void request_send(struct request *request, int64_t now_ms, struct outcome *out);
 void request_deinit(struct request *request);
@@ -59,7 +62,8 @@ void write_one(struct store *store, const char *tenant, const char *name, int n,
 
 /* ---- Reading ---- */
 
-/* All series of the tenant named name, sorted, with their samples: `a{n="1"} 1000:5 2000:6\n`.
+/* All series of the tenant named name, sorted, with their samples: `a{n="1"} 1000:5 2000:6\n`; a
+ * histogram is `3000:{count,sum}`.
  * Valid until the next call. */
 const char *read_all(struct store *store, const char *tenant, const char *name);
 /* Bytes of all logs after their checkpoints. */

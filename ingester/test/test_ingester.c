@@ -136,6 +136,45 @@ static void test_ingester__refusals_name_their_samples_in_order(void **state)
     assert_string_equal(read_all(store, "a", "x"), "x{n=\"1\"} 1000:1 2000:2 3000:3\n");
 }
 
+/* ---- Native histograms ---- */
+
+/* Refused histograms are counted after the samples of their push. */
+static void test_ingester__histograms_are_samples_like_others(void **state)
+{
+    static const uint32_t refused[] = {0, 2, 3};
+    struct store *store = *state;
+    struct request request;
+    struct outcome out;
+
+    store_open(store);
+    request_init(&request, store, "a");
+    request_histogram(&request, "x", 1, 2000, 3, 1.5);
+    request_sample(&request, "x", 1, 1000, 7);
+    request_sample(&request, "x", 1, 3000, 8);
+    request_histogram(&request, "x", 1, 4000, 4, 2.5);
+    request_send(&request, 4000, &out);
+    assert_int_equal(out.err, TIDE_OK);
+    assert_int_equal(out.reject_count, 0);
+    request_sample(&request, "x", 1, 2000, 9); /* Where there is a histogram. */
+    request_histogram(&request, "x", 1, 2000, 3, 1.5);
+    request_histogram(&request, "x", 1, 4000, 4, 9.5); /* Another one. */
+    request_histogram(&request, "x", 1, 3000, 4, 2.5); /* Where there is a float. */
+    request_send(&request, 4000, &out);
+    assert_int_equal(out.err, TIDE_OK);
+    assert_int_equal(out.reject_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(out.rejects[i].index, refused[i]);
+        assert_int_equal(out.rejects[i].why, TIDE_ERR_DUPLICATE_TIMESTAMP);
+    }
+    request_deinit(&request);
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(read_all(store, "a", "x"),
+                            "x{n=\"1\"} 1000:7 2000:{3,1.5} 3000:8 4000:{4,2.5}\n");
+        store_close(store);
+        store_open(store);
+    }
+}
+
 /* ---- Coming back ---- */
 
 static void test_ingester__a_clean_restart_has_everything_and_replays_nothing(void **state)
@@ -585,6 +624,12 @@ static void test_ingester__series_over_the_limit_are_refused_one_by_one(void **s
     assert_int_equal(out.reject_count, refused);
     for (uint32_t i = 0; i < out.reject_count; i++)
         assert_int_equal(out.rejects[i].why, TIDE_ERR_LIMIT);
+    for (int n = 60; n < 80; n++)
+        request_histogram(&request, "x", n, 1000, n, n);
+    request_send(&request, 1000, &out);
+    assert_int_equal(out.reject_count, 20);
+    for (uint32_t i = 0; i < out.reject_count; i++)
+        assert_int_equal(out.rejects[i].why, TIDE_ERR_LIMIT);
     request_deinit(&request);
     /* Another tenant has a limit of its own. */
     write_one(store, "b", "x", 1, 1000, 1);
@@ -731,6 +776,7 @@ int main(int argc, char **argv)
         TEST(gives_back_what_was_pushed),
         TEST(takes_samples_by_reference),
         TEST(refusals_name_their_samples_in_order),
+        TEST(histograms_are_samples_like_others),
         TEST(a_clean_restart_has_everything_and_replays_nothing),
         TEST(a_killed_process_loses_nothing),
         TEST(the_identity_seed_is_drawn_once),

@@ -185,7 +185,8 @@ enum tide_err tide_histogram_chunk_append(struct tide_histogram_chunk *chunk, in
         chunk->first_ms = ts_ms;
     chunk->last_ms = ts_ms;
     chunk->count++;
-    chunk->decoded_bytes += sizeof(*h) + sizeof(h) + sizeof(ts_ms);
+    /* The histogram, its address in a column, its time. */
+    chunk->decoded_bytes += sizeof(*h) + sizeof(void *) + sizeof(ts_ms);
     return TIDE_OK;
 }
 

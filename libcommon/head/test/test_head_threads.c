@@ -31,6 +31,19 @@ static uint64_t bits_at(int64_t ts_ms, uint32_t series)
     return tide_value_bits((double)((uint64_t)ts_ms * (series % 7)));
 }
 
+/* Some series have histograms, whose sums are these values. */
+static bool has_histograms(uint32_t series)
+{
+    return series % 6 == 5;
+}
+
+static double value_at(const struct tide_series_samples *s, size_t i, uint32_t series)
+{
+    if (!has_histograms(series))
+        return s->histograms == NULL ? s->values[i] : -1;
+    return s->histograms != NULL && s->histograms[i]->positive[1] == 2 ? s->histograms[i]->sum : -1;
+}
+
 static void check_series(const struct tide_series_samples *s, uint32_t series, int64_t mint_ms,
                          int64_t maxt_ms)
 {
@@ -39,7 +52,7 @@ static void check_series(const struct tide_series_samples *s, uint32_t series, i
     for (size_t i = 0; i < s->count; i++) {
         if (next_ms >= 0 && s->times_ms[i] != next_ms)
             abort();
-        if (tide_value_bits(s->values[i]) != bits_at(s->times_ms[i], series))
+        if (tide_value_bits(value_at(s, i, series)) != bits_at(s->times_ms[i], series))
             abort();
         next_ms = s->times_ms[i] + STEP_MS;
     }
@@ -92,17 +105,43 @@ static void *write_frozen(void *context)
 
 static void write_scrape(struct shared *shared, int64_t ts_ms)
 {
+    static const struct tide_span span = {0, 2};
+    static const double counts[] = {1, 2};
     struct tide_head_rejects rejects = {0};
+    struct tide_buf encoded[SERIES] = {{0}};
+    struct tide_slice histograms[SERIES];
+    uint32_t refs[SERIES], histogram_refs[SERIES];
     int64_t times[SERIES];
     uint64_t bits[SERIES];
+    size_t floats = 0, others = 0;
 
     for (uint32_t i = 0; i < SERIES; i++) {
+        struct tide_histogram h = {.count = 3,
+                                   .sum = tide_value(bits_at(ts_ms, i)),
+                                   .positive_spans = &span,
+                                   .positive_span_count = 1,
+                                   .positive = counts,
+                                   .positive_count = 2};
+
         times[i] = ts_ms;
-        bits[i] = bits_at(ts_ms, i);
+        if (has_histograms(i)) {
+            tide_histogram_encode(&h, &encoded[others]);
+            histogram_refs[others] = shared->refs[i];
+            histograms[others] = tide_buf_view(&encoded[others]);
+            others++;
+        } else {
+            refs[floats] = shared->refs[i];
+            bits[floats++] = bits_at(ts_ms, i);
+        }
     }
-    assert_int_equal(tide_head_append(shared->head, shared->refs, times, bits, SERIES, 0, &rejects),
+    assert_int_equal(tide_head_append(shared->head, refs, times, bits, floats, 0, &rejects),
+                     TIDE_OK);
+    assert_int_equal(tide_head_append_histograms(shared->head, histogram_refs, times, histograms,
+                                                 others, floats, 0, &rejects),
                      TIDE_OK);
     assert_int_equal(rejects.count, 0);
+    for (size_t i = 0; i < others; i++)
+        tide_buf_deinit(&encoded[i]);
 }
 
 static void test_head__lets_readers_in_while_it_is_written(void **state)

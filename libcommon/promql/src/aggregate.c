@@ -330,6 +330,7 @@ static enum tide_err add_mixed(const struct aggregation *agg, const struct group
 {
     bool any = false;
 
+    tide_arena_reset(finder->labels); /* Its work is done. */
     if (agg->op == TIDE_AGG_COUNT || agg->op == TIDE_AGG_GROUP) {
         tide__cell_add(agg->op, &partial->cells[at], agg->step_count, values, present);
         return TIDE_OK;
@@ -350,7 +351,7 @@ static enum tide_err add_mixed(const struct aggregation *agg, const struct group
     }
     if (!tide__native_add(agg->op, &partial->cells[at], agg->step_count, present, run->histograms,
                           tide__stream_label(agg->stream, i, TIDE_SLICE(TIDE_LABEL_METRIC)),
-                          partial->arena))
+                          partial->arena, finder->labels))
         return tide__arena_no_memory(agg->eval, partial->arena);
     return tide__charge_arena(agg->eval, partial->arena, &partial->charged);
 }

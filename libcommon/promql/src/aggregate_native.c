@@ -29,27 +29,30 @@ static void start_mean(struct tide__native *native)
     native->is_mean = true;
 }
 
-/* Adds other, a sum of n histograms or their mean. */
+/* Adds other, a sum of n histograms or their mean, which is changed. */
 static bool add_sum(enum tide_aggregate op, struct tide__native *native,
                     struct tide__hist_sum *other, double n, bool other_is_mean)
 {
     struct tide__hist_outcome outcome;
     double all = native->n + n;
+    bool overflows = false;
 
-    if (op == TIDE_AGG_AVG && !native->is_mean && !other_is_mean) {
+    if (op == TIDE_AGG_AVG && !native->is_mean && !other_is_mean &&
+        (tide__hist_sum_is_large(&native->sum) || tide__hist_sum_is_large(other))) {
         struct tide__hist_sum tried = {.arena = native->sum.arena};
 
         if (!tide__hist_sum_copy(&tried, &native->sum) ||
             !tide__hist_sum_merge(&tried, other, &outcome))
-            return false;
+            return false; /* What was aligned in other stays right for a second try. */
         if (outcome.incompatible || !tide__hist_sum_overflows(&tried)) {
             take_outcome(native, &outcome);
             native->sum = tried;
             native->n = all;
             return true;
         }
+        overflows = true;
     }
-    if (op == TIDE_AGG_AVG) {
+    if (op == TIDE_AGG_AVG && (native->is_mean || other_is_mean || overflows)) {
         start_mean(native);
         if (!other_is_mean)
             tide__hist_sum_divide(other, n);
@@ -69,8 +72,9 @@ static bool add_one(enum tide_aggregate op, struct tide__native *native,
     struct tide__hist_outcome outcome;
     struct tide__hist_sum other;
 
-    if (op == TIDE_AGG_AVG)
-        return tide__hist_sum_init(&other, native->sum.arena, false, h) &&
+    if (op == TIDE_AGG_AVG &&
+        (native->is_mean || tide__hist_sum_is_large(&native->sum) || tide__hist_is_large(h)))
+        return tide__hist_sum_init(&other, native->sum.scratch, false, h) &&
                add_sum(op, native, &other, 1, false);
     native->n++;
     if (!tide__hist_sum_add(&native->sum, h, 1, &outcome))
@@ -81,7 +85,7 @@ static bool add_one(enum tide_aggregate op, struct tide__native *native,
 
 bool tide__native_add(enum tide_aggregate op, struct tide__cell *cell, size_t step_count,
                       const uint64_t *present, const struct tide_histogram *const *histograms,
-                      struct tide_slice name, struct tide_arena *arena)
+                      struct tide_slice name, struct tide_arena *arena, struct tide_arena *scratch)
 {
     for (size_t s = 0; s < step_count; s++) {
         struct tide__native *native;
@@ -99,6 +103,7 @@ bool tide__native_add(enum tide_aggregate op, struct tide__cell *cell, size_t st
             native->n = 1;
             if (!tide__hist_sum_init(&native->sum, arena, true, histograms[s]))
                 return false;
+            native->sum.scratch = scratch;
         } else if (!native->incompatible && !add_one(op, native, histograms[s])) {
             return false;
         }

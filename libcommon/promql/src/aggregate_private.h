@@ -42,11 +42,12 @@ void tide__cell_merge(enum tide_aggregate op, struct tide__cell *cell, size_t st
                       const struct tide__cell *other);
 /* ---- Histograms of sum and avg: aggregate_native.c. False when there is no memory. ---- */
 
-/* Adds those of one series, of the metric name, at the steps where it has points. */
+/* Adds those of one series, of the metric name, at the steps where it has points. scratch may be
+ * reset once it is done. */
 bool tide__native_add(enum tide_aggregate op, struct tide__cell *cell, size_t step_count,
                       const uint64_t *present, const struct tide_histogram *const *histograms,
-                      struct tide_slice name, struct tide_arena *arena);
-/* Adds those of other, whose memory may be reused afterwards. */
+                      struct tide_slice name, struct tide_arena *arena, struct tide_arena *scratch);
+/* Adds those of other, which are changed and whose memory may be reused afterwards. */
 bool tide__native_merge(enum tide_aggregate op, struct tide__cell *cell, size_t step_count,
                         const struct tide__cell *other, struct tide_arena *arena);
 /* Adds the histograms of the group to its row, in which the floats stand already; notes at pos. */

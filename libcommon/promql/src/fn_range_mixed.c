@@ -239,6 +239,8 @@ static bool average_add(struct average *average, const struct tide_histogram *h,
     struct tide__hist_sum tried = {.arena = average->sum.arena};
     const struct tide_histogram *part;
 
+    if (!average->is_mean && !tide__hist_sum_is_large(&average->sum) && !tide__hist_is_large(h))
+        return tide__hist_sum_add(&average->sum, h, 1, outcome);
     if (!average->is_mean) {
         if (!tide__hist_sum_copy(&tried, &average->sum) ||
             !tide__hist_sum_add(&tried, h, 1, outcome))

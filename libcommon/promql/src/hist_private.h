@@ -81,6 +81,7 @@ struct tide__hist_list {
 
 struct tide__hist_sum {
     struct tide_arena *arena;
+    struct tide_arena *scratch; /* For what an addition needs only while it runs; NULL: arena. */
     bool compensated;
     enum tide_counter_reset reset;
     int32_t schema;
@@ -107,8 +108,8 @@ bool tide__hist_sum_init(struct tide__hist_sum *sum, struct tide_arena *arena, b
 /* Adds sign (1 or -1) times h. The coarser schema and the wider zero bucket of both win. */
 bool tide__hist_sum_add(struct tide__hist_sum *sum, const struct tide_histogram *h, double sign,
                         struct tide__hist_outcome *outcome);
-/* The same with another sum and what it lost. */
-bool tide__hist_sum_merge(struct tide__hist_sum *sum, const struct tide__hist_sum *other,
+/* The same with another sum and what it lost. Other is brought to the layout of both. */
+bool tide__hist_sum_merge(struct tide__hist_sum *sum, struct tide__hist_sum *other,
                           struct tide__hist_outcome *outcome);
 void tide__hist_sum_multiply(struct tide__hist_sum *sum, double factor);
 /* Division by zero leaves no buckets. */
@@ -119,6 +120,10 @@ const struct tide_histogram *tide__hist_sum_finish(const struct tide__hist_sum *
                                                    struct tide_arena *arena);
 /* Whether a count or the sum became infinite. */
 bool tide__hist_sum_overflows(const struct tide__hist_sum *sum);
+/* False when adding what is not large either surely does not overflow: what an average asks before
+ * it keeps a copy. */
+bool tide__hist_sum_is_large(const struct tide__hist_sum *sum);
+bool tide__hist_is_large(const struct tide_histogram *h);
 bool tide__hist_sum_copy(struct tide__hist_sum *to, const struct tide__hist_sum *from);
 
 /* For hist_sum.c: */

@@ -6,6 +6,7 @@
 
 #include "tide/base/assert.h"
 
+#include <float.h>
 #include <math.h>
 
 /* ---- Lists of buckets ---- */
@@ -185,9 +186,11 @@ static bool list_copy(struct tide__hist_list *to, struct tide_arena *arena,
 bool tide__hist_sum_copy(struct tide__hist_sum *to, const struct tide__hist_sum *from)
 {
     struct tide_arena *arena = to->arena;
+    struct tide_arena *scratch = to->scratch;
 
     *to = *from;
     to->arena = arena;
+    to->scratch = scratch;
     return copy_bounds(from->custom_values, from->custom_count, arena, &to->custom_values) &&
            list_copy(&to->positive, arena, &from->positive) &&
            list_copy(&to->negative, arena, &from->negative);
@@ -310,21 +313,19 @@ bool tide__hist_sum_add(struct tide__hist_sum *sum, const struct tide_histogram 
         add_side(&sum->negative, h, false, sign);
         return true;
     }
-    return tide__hist_sum_init(&other, sum->arena, false, h) &&
+    return tide__hist_sum_init(&other, sum->scratch == NULL ? sum->arena : sum->scratch, false,
+                               h) &&
            tide__hist_align(sum, &other, &outcome->reconciled) && add_aligned(sum, &other, sign);
 }
 
-bool tide__hist_sum_merge(struct tide__hist_sum *sum, const struct tide__hist_sum *other,
+bool tide__hist_sum_merge(struct tide__hist_sum *sum, struct tide__hist_sum *other,
                           struct tide__hist_outcome *outcome)
 {
-    struct tide__hist_sum copy = {.arena = sum->arena};
-
     *outcome = (struct tide__hist_outcome){0};
     if (!is_compatible(sum, other->schema, outcome))
         return true;
     combine_resets(sum, other->reset, &outcome->collision);
-    return tide__hist_sum_copy(&copy, other) &&
-           tide__hist_align(sum, &copy, &outcome->reconciled) && add_aligned(sum, &copy, 1);
+    return tide__hist_align(sum, other, &outcome->reconciled) && add_aligned(sum, other, 1);
 }
 
 static void list_scale(struct tide__hist_list *list, double v, bool divide)
@@ -379,6 +380,33 @@ bool tide__hist_sum_overflows(const struct tide__hist_sum *sum)
 {
     return isinf(sum->zero_count) || isinf(sum->count) || isinf(sum->sum) ||
            list_overflows(&sum->positive) || list_overflows(&sum->negative);
+}
+
+/* Two numbers of that size or less do not add up to an infinity, nor do four. NaN is large. */
+static bool is_large(double v)
+{
+    return !(fabs(v) < DBL_MAX / 4);
+}
+
+static bool any_large(const double *counts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (is_large(counts[i]))
+            return true;
+    return false;
+}
+
+bool tide__hist_sum_is_large(const struct tide__hist_sum *sum)
+{
+    return is_large(sum->zero_count) || is_large(sum->count) || is_large(sum->sum) ||
+           any_large(sum->positive.count, sum->positive.used) ||
+           any_large(sum->negative.count, sum->negative.used);
+}
+
+bool tide__hist_is_large(const struct tide_histogram *h)
+{
+    return is_large(h->zero_count) || is_large(h->count) || is_large(h->sum) ||
+           any_large(h->positive, h->positive_count) || any_large(h->negative, h->negative_count);
 }
 
 /* ---- Sums to histograms ---- */
