@@ -24,6 +24,19 @@ static void answer_empty(struct call *call, const char *const *keys, size_t coun
 
 /* ---- Rules and alerts ---- */
 
+/* What Go's strconv.ParseBool takes. */
+static bool is_bool(struct tide_slice text)
+{
+    static const char *const words[] = {"1", "t", "T", "TRUE",  "true",  "True",
+                                        "0", "f", "F", "FALSE", "false", "False"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (tide_slice_eq(text, tide_slice_str(words[i])))
+            return true;
+    }
+    return false;
+}
+
 /* A caller that pages or filters must hear about its mistakes here as it would where there are
  * rules. */
 static enum tide_err check_rule_params(struct call *call)
@@ -37,16 +50,15 @@ static enum tide_err check_rule_params(struct call *call)
         return tide_diag_err(&call->diag, TIDE_ERR_INVALID,
                              "invalid parameter \"type\": not supported value \"%.*s\"",
                              (int)(text.len > 100 ? 100 : text.len), (const char *)text.ptr);
-    if (tide_http_param(call->x, "exclude_alerts", &text) && text.len > 0 &&
-        !tide_slice_eq(text, TIDE_SLICE("true")) && !tide_slice_eq(text, TIDE_SLICE("false")))
+    if (tide_http_param(call->x, "exclude_alerts", &text) && text.len > 0 && !is_bool(text))
         return tide_diag_err(&call->diag, TIDE_ERR_INVALID,
                              "invalid parameter \"exclude_alerts\": neither true nor false");
     err = tide__param_limit(call, "group_limit", &limit);
     if (err == TIDE_OK && limit == 0 && tide_http_param(call->x, "group_next_token", &text) &&
         text.len > 0)
         return tide_diag_err(&call->diag, TIDE_ERR_INVALID,
-                             "invalid parameter \"group_limit\": group_limit needs to be present "
-                             "in order to paginate over the groups");
+                             "invalid parameter \"group_next_token\": group_limit needs to be "
+                             "present in order to paginate over the groups");
     for (size_t i = 0; err == TIDE_OK && tide_http_param_nth(call->x, "match[]", i, &text); i++) {
         struct tide_promql query = {.root = NULL};
         struct tide_diag diag = {{0}};
