@@ -138,6 +138,8 @@ bool tide__hist_iter_next(struct tide__hist_iter *it, struct tide__hist_bucket *
             continue;
         }
         *out = tide__hist_bucket_at(h, positive, it->side.index, it->side.counts[it->side.at]);
+        if (it->unclipped)
+            return true;
         if (out->lower > 0 && out->lower < h->zero_threshold)
             out->lower = h->zero_threshold;
         else if (out->upper < 0 && out->upper > -h->zero_threshold)
@@ -201,6 +203,7 @@ void tide__hist_print(const struct tide_histogram *h, struct tide_buf *out)
     tide_buf_str(out, ", sum:");
     add_number(out, h->sum);
     tide__hist_iter_init(&it, h, false);
+    it.unclipped = true; /* As Prometheus prints a histogram, unlike its JSON. */
     while (tide__hist_iter_next(&it, &b)) {
         if (b.count == 0)
             continue;

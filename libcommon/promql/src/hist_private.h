@@ -58,6 +58,7 @@ struct tide__hist_iter {
     int phase;
     bool started;
     struct tide__hist_side side;
+    bool unclipped; /* Buckets reach into the zero bucket as their index says. Set after init. */
 };
 void tide__hist_iter_init(struct tide__hist_iter *it, const struct tide_histogram *h, bool falling);
 bool tide__hist_iter_next(struct tide__hist_iter *it, struct tide__hist_bucket *out);

@@ -98,16 +98,17 @@ static int by_label(const void *x, const void *y)
     return a->descending ? -order : order;
 }
 
+static bool sorts_by_label(enum tide_fn fn)
+{
+    return fn == TIDE_FN_SORT_BY_LABEL || fn == TIDE_FN_SORT_BY_LABEL_DESC;
+}
+
 static enum tide_err sort_rows(struct tide__eval *eval, const struct tide__call *call,
                                struct tide__matrix *m)
 {
     enum tide_fn fn = call->expr->u.call.fn;
-    bool by_labels = fn == TIDE_FN_SORT_BY_LABEL || fn == TIDE_FN_SORT_BY_LABEL_DESC;
     struct sort_item *items;
 
-    for (size_t i = 0; !by_labels && i < m->row_count; i++)
-        (void)tide__row_drop_histograms(&m->rows[i], m->step_count);
-    tide__matrix_compact(m);
     items = tide__eval_alloc(eval, (m->row_count + 1) * sizeof(*items));
     if (items == NULL)
         return tide__eval_no_memory(eval);
@@ -119,7 +120,7 @@ static enum tide_err sort_rows(struct tide__eval *eval, const struct tide__call 
             .label_count = call->arg_count - 1,
             .descending = fn == TIDE_FN_SORT_DESC || fn == TIDE_FN_SORT_BY_LABEL_DESC,
         };
-    qsort(items, m->row_count, sizeof(*items), by_labels ? by_label : by_value);
+    qsort(items, m->row_count, sizeof(*items), sorts_by_label(fn) ? by_label : by_value);
     for (size_t i = 0; i < m->row_count; i++)
         m->rows[i] = items[i].row;
     return TIDE_OK;
@@ -143,6 +144,10 @@ enum tide_err tide__sort(struct tide__eval *eval, const struct tide_expr *expr,
         err = tide__matrix_own(m, &m);
     if (err != TIDE_OK)
         return err;
+    /* Histograms have no order by value: they go, whether the order shows or not. */
+    for (size_t i = 0; !sorts_by_label(expr->u.call.fn) && i < m->row_count; i++)
+        (void)tide__row_drop_histograms(&m->rows[i], m->step_count);
+    tide__matrix_compact(m);
     /* At many steps, that is in a range query or a subquery, the order shows nowhere. */
     if (m->step_count == 1)
         err = sort_rows(eval, &call, m);
