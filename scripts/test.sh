@@ -6,7 +6,7 @@
 #   scripts/test.sh            everything, in the short mode that CI runs
 #   scripts/test.sh STEP...    only these of: format asan tsan system tidy fuzz
 #
-# Long modes by hand: CRASH_ROUNDS=500 build/release tests with ctest --preset release -R cluster/; see docs/testing.md.
+# Long modes by hand, such as CRASH_ROUNDS=500 ctest --preset release -R cluster/test_crash: docs/testing.md lists them.
 set -eu
 cd "$(dirname "$0")/.."
 
